@@ -1,0 +1,7 @@
+"""``python -m hubpkg``."""
+
+import sys
+
+from hubpkg.cli import main
+
+sys.exit(main())

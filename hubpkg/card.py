@@ -1,0 +1,119 @@
+"""A card's text <-> its front matter and body, and the grammar of its ``evaluation`` field."""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from hubpkg import documents
+from hubpkg.errors import HubpkgError, InvalidDocumentError
+
+TEMPLATE = 1  # of the cards made now; a released template is never edited, a new one gets a new number
+
+
+@dataclass(frozen=True)
+class Card:
+    """A parsed card.
+
+    Attributes:
+        document: the front matter, with the place of every value.
+        body: the text after the front matter.
+    """
+
+    document: documents.Document
+    body: str
+
+    @property
+    def fields(self) -> Mapping[str, Any]:
+        data: Mapping[str, Any] = self.document.data
+        return data
+
+
+def read(path: Path) -> Card:
+    """Read the card at ``path``.
+
+    Raises:
+        HubpkgError: it is not a readable text, or has no front matter that is YAML; names the line.
+    """
+    try:
+        text = path.read_bytes().decode("utf-8")
+    except OSError as error:
+        raise HubpkgError(f"{path}: expected a readable card, found: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise HubpkgError(f"{path}: expected a card in UTF-8, found other bytes") from None
+    return parse(text, str(path))
+
+
+def parse(text: str, name: str) -> Card:
+    """Parse a card's ``text``; ``name`` is what errors call it.
+
+    Raises:
+        InvalidDocumentError: the front matter is missing, or not a YAML mapping; names the line.
+    """
+    lines = text.splitlines(keepends=True)
+    rules = [number for number, line in enumerate(lines) if line.startswith("---")]
+    if len(rules) < 2:
+        raise InvalidDocumentError([f"{name}: expected a front matter between two lines '---', found {len(rules)}"])
+    start, end = rules[:2]
+    document = documents.Document("".join(lines[start + 1 : end]), name, first_line=start + 2)
+    return Card(document, "".join(lines[end + 1 :]))
+
+
+def format_evaluation(metrics: Mapping[str, float]) -> str:
+    """The value of ``evaluation``: ``top1acc77.27 | top5acc93.56``, with two decimals."""
+    return " | ".join(f"{name}{value:.2f}" for name, value in metrics.items())
+
+
+def parse_evaluation(text: str) -> dict[str, float]:
+    """The metrics in a value of ``evaluation``.
+
+    Raises:
+        HubpkgError: a part is not a metric's name and a number, or a metric stands twice.
+    """
+    metrics: dict[str, float] = {}
+    for part in text.split("|"):
+        match = re.fullmatch(r"\s*(\S*?[^\d.\s])(\d+(?:\.\d+)?)\s*", part)
+        if match is None or match[1] in metrics:
+            raise HubpkgError(f"evaluation: expected parts such as 'top1acc77.27', each metric once, found {part!r}")
+        metrics[match[1]] = float(match[2])
+    return metrics
+
+
+def render(manifest: Mapping[str, Any]) -> str:
+    """The card of the package that ``manifest`` describes, by the template that it names.
+
+    Raises:
+        HubpkgError: this hubpkg has no such template, or the manifest lacks a value that the template needs.
+    """
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("hubpkg"),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,  # noqa: S701 - a card is Markdown, not HTML
+    )
+    environment.filters["yaml"] = _yaml_scalar
+    environment.filters["evaluation"] = format_evaluation
+    try:
+        return environment.get_template(f"card-{manifest['template']}.md.j2").render(manifest)
+    except jinja2.TemplateNotFound:
+        raise HubpkgError(f"template: expected one of hubpkg's card templates, found {manifest['template']!r}; "
+                          "install a newer hubpkg") from None
+    except (jinja2.UndefinedError, TypeError) as error:
+        raise HubpkgError(f"the card's template needs a value that is missing: {error}") from None
+
+
+def _yaml_scalar(value: str) -> str:
+    """``value`` plain where YAML reads it back as this text, else in quotes."""
+    try:
+        plain = yaml.safe_load(f"key: {value}") == {"key": value}
+    except (yaml.YAMLError, ValueError):
+        plain = False
+    return value if plain else json.dumps(value, ensure_ascii=False)

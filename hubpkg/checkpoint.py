@@ -1,0 +1,73 @@
+"""Where a package's weights come from, trained here or given as a file, and whether they fit the network."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from hubpkg.errors import CheckpointError
+from hubpkg.runtime import framework
+
+_SHOWN = 5  # differences in an error message; the rest is counted
+
+
+def load(path: Path) -> Mapping[str, Any]:
+    """The parameters in the checkpoint at ``path``, by name.
+
+    Raises:
+        CheckpointError: it is not a readable MindSpore checkpoint.
+    """
+    mindspore = framework.load()
+    if path.suffix != ".ckpt" or not path.is_file():
+        what = f"the suffix {path.suffix!r}" if path.is_file() else "no such file"
+        raise CheckpointError(f"{path}: expected a checkpoint file *.ckpt, found {what}")
+    try:
+        parameters: Mapping[str, Any] = mindspore.load_checkpoint(str(path))
+    # What load_checkpoint raises on a damaged file is not documented, and differs between versions.
+    except (ValueError, TypeError, RuntimeError, KeyError, AttributeError, OSError, MemoryError) as error:
+        found = str(error).strip().splitlines() or [type(error).__name__]
+        raise CheckpointError(f"{path}: expected a MindSpore checkpoint, found {path.stat().st_size} bytes that are "
+                              f"not one ({found[0]}); is it cut short or of another framework?") from None
+    return parameters
+
+
+def restore(network: Any, path: Path) -> None:
+    """Put the parameters in the checkpoint at ``path`` into ``network``, whose own must be the same ones.
+
+    Raises:
+        CheckpointError: the file is unreadable, or a parameter is missing, extra, or of another shape or type.
+    """
+    mindspore = framework.load()
+    parameters = load(path)
+    differences = list(_differences(network.parameters_dict(), parameters))
+    if differences:
+        more = f"; and {len(differences) - _SHOWN} more" if len(differences) > _SHOWN else ""
+        raise CheckpointError(f"{path}: expected the parameters of the network, found {len(differences)} differences: "
+                              + "; ".join(differences[:_SHOWN]) + more)
+    mindspore.load_param_into_net(network, parameters, strict_load=True)
+
+
+def _differences(expected: Mapping[str, Any], found: Mapping[str, Any]) -> Iterable[str]:
+    for name, parameter in expected.items():
+        if name not in found:
+            yield f"{name} is missing"
+        elif tuple(found[name].shape) != tuple(parameter.shape):
+            yield f"{name} has shape {tuple(found[name].shape)} instead of {tuple(parameter.shape)}"
+        elif found[name].dtype != parameter.dtype:
+            yield f"{name} has type {found[name].dtype} instead of {parameter.dtype}"
+    yield from (f"{name} is not in the network" for name in found if name not in expected)
+
+
+def save(network: Any, path: Path) -> None:
+    """Write the parameters of ``network`` to ``path``, a name that ends in ``.ckpt``.
+
+    Raises:
+        CheckpointError: the file could not be written whole.
+    """
+    mindspore = framework.load()
+    try:
+        mindspore.save_checkpoint(network, str(path))
+    except (RuntimeError, OSError) as error:
+        raise CheckpointError(f"{path}: expected to write a checkpoint, found: {str(error).strip().splitlines()[0]}"
+                              ) from None
+    path.chmod(0o644)  # MindSpore leaves it readable by its owner alone
+    restore(network, path)

@@ -1,0 +1,200 @@
+"""The command line: arguments, printing and exit status; nothing else."""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from hubpkg import __version__
+from hubpkg.errors import HubpkgError
+
+_FINDING, _UNUSABLE, _INTERRUPTED = 1, 2, 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command in ``arguments`` (default: the process's); give the exit status."""
+    options = _parser().parse_args(arguments)
+    os.environ.setdefault("GLOG_v", "3")  # of MindSpore's log show errors: its warnings are not about this command
+    try:
+        status: int = options.run(options)
+        sys.stdout.flush()
+    except HubpkgError as error:
+        _say(f"hubpkg: error: {error}")
+    except OSError as error:
+        _say(f"hubpkg: error: {error.filename or 'output'}: {error.strerror}; nothing was left half written")
+    except KeyboardInterrupt:
+        _say("hubpkg: interrupted; finished stages are kept")
+        return _INTERRUPTED
+    else:
+        return status
+    return _UNUSABLE
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def _print_json(value: Any) -> None:
+    print(json.dumps(value, indent=2))
+
+
+def _build(options: argparse.Namespace) -> int:
+    from hubpkg import package
+
+    built = package.build(_job(options), options.checkpoint, options.out)
+    result = built.as_json()
+    if options.json:
+        _print_json(result)
+        return 0
+    figures, low, high = result["performance"], *_interval(built.contents)
+    _print_table(result["uid"], [
+        ("top-1", f"{result['metrics']['top1']:.2f} % of {result['samples']} images (95 %: {low:.2f} to {high:.2f})"),
+        ("top-5", f"{result['metrics']['top5']:.2f} %"),
+        ("parameters", f"{figures['parameters_m']:.2f} M"),
+        ("training", f"{figures['ms_per_step']:.1f} ms/step, {figures['images_per_second']:.1f} img/s, batches of "
+                     f"{figures['batch_size']}, {figures['compile_seconds']:.1f} s to compile"),
+        ("latency", f"p50 {figures['latency_p50_ms']:.2f}, p90 {figures['latency_p90_ms']:.2f}, "
+                    f"p99 {figures['latency_p99_ms']:.2f} ms"),
+        ("throughput", f"{figures['throughput']:.1f} img/s, batches of {figures['throughput_batch_size']}"),
+        ("package", result["package"]),
+    ])  # fmt: skip
+    return 0
+
+
+def _interval(contents: Any) -> tuple[float, float]:
+    top1 = contents["evaluation"]["top1"]
+    return top1["low"], top1["high"]
+
+
+def _print_table(title: str, rows: Sequence[tuple[str, str]]) -> None:
+    print(title)
+    width = max(len(name) for name, _ in rows)
+    for name, value in rows:
+        print(f"  {name:{width}}  {value}")
+
+
+def _train(options: argparse.Namespace) -> int:
+    from hubpkg import package
+
+    result = package.train(_job(options), options.out)
+    if options.json:
+        _print_json(result)
+    else:
+        print(result["checkpoint"])
+    return 0
+
+
+def _evaluate(options: argparse.Namespace) -> int:
+    from hubpkg import package
+
+    result = package.evaluate(_job(options), options.checkpoint, options.out)
+    if options.json:
+        _print_json(result)
+    else:
+        _print_table(str(options.checkpoint), [
+            ("top-1", f"{result['metrics']['top1']:.2f} % of {result['samples']} images"),
+            ("top-5", f"{result['metrics']['top5']:.2f} %"),
+            ("rate", f"{result['images_per_second']:.1f} img/s"),
+            ("predictions", result["predictions"]),
+        ])  # fmt: skip
+    return 0
+
+
+def _verify(options: argparse.Namespace) -> int:
+    from hubpkg import verification
+
+    packages = options.packages or _packages_in(Path("dist"))
+    for path in packages:
+        if not path.is_dir():
+            raise HubpkgError(f"{path}: expected a package's folder, found {'a file' if path.exists() else 'none'}")
+    results = []
+    for path in packages:
+        result = verification.verify(path)
+        if options.rerun and result.ok:
+            from hubpkg import rerun
+
+            result = rerun.verify(result, options.data_dir, options.device, _say)
+        results.append(result)
+        if not options.json:
+            print(f"{path}: {'verified' if result.ok else 'NOT VERIFIED'}")
+            for check in result.checks:
+                print(f"  {'ok  ' if check.ok else 'FAIL'} {check.name}: {check.detail}")
+    if options.json:
+        documents = [result.as_json() for result in results]
+        _print_json(documents[0] if len(options.packages) == 1 else documents)
+    return 0 if all(result.ok for result in results) else _FINDING
+
+
+def _packages_in(dist: Path) -> list[Path]:
+    found = sorted(path for path in dist.glob("*") if path.is_dir() and not path.name.startswith("."))
+    if not found:
+        raise HubpkgError(f"expected a package, or packages in ./{dist}, found none; make one with: hubpkg build MODEL")
+    return found
+
+
+def _job(options: argparse.Namespace) -> Any:
+    from hubpkg import package, spec
+
+    given = {key: getattr(options, key.replace("-", "_"), None) for key in spec.PUBLICATION_KEYS}
+    overrides = {key: value for key, value in given.items() if value is not None}
+    model = spec.read_spec(options.model, options.dataset, overrides)
+    return package.Job(model, options.data_dir, options.device, _say)
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.exit(_UNUSABLE, f"{self.prog}: error: {message}; see: {self.prog} --help\n")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="hubpkg", description="Build, verify and load MindSpore Hub packages whose every figure "
+                                                "was measured.")
+    parser.add_argument("--version", action="version", version=f"hubpkg {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    def command(name: str, run: Callable[[argparse.Namespace], int], description: str) -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=description, description=f"{description[0].upper()}{description[1:]}.")
+        added.set_defaults(run=run)
+        added.add_argument("--json", action="store_true", help="print one JSON document")
+        return added
+
+    build = command("build", _build, "make a package: checkpoint, evaluation, performance, card and entrypoint")
+    _add_job_arguments(build)
+    build.add_argument("--checkpoint", default="train", metavar="train|FILE",
+                       help="train the weights by the recipe (default), or take them from a checkpoint file")
+    build.add_argument("--out", type=Path, default=Path("dist"), metavar="DIR",
+                       help="folder that the package is put in (default: dist)")
+    build.add_argument("--asset-base-url", metavar="URL", help="where the card says the checkpoint is; ends in /")
+    build.add_argument("--repo-link", metavar="URL", help="where the card says the entrypoint's folder is")
+
+    train = command("train", _train, "train a model by its recipe; print the checkpoint's path")
+    _add_job_arguments(train)
+    train.add_argument("--out", type=Path, default=Path("runs"), metavar="DIR",
+                       help="folder for the checkpoint and the log (default: runs)")
+
+    evaluate = command("evaluate", _evaluate, "measure a checkpoint's accuracy on a dataset's test images")
+    _add_job_arguments(evaluate)
+    evaluate.add_argument("--checkpoint", type=Path, required=True, metavar="FILE", help="the checkpoint")
+    evaluate.add_argument("--out", type=Path, default=Path("runs"), metavar="DIR",
+                          help="folder for the predictions (default: runs)")
+
+    verify = command("verify", _verify, "prove packages against their manifest, evidence and entrypoint")
+    verify.add_argument("packages", nargs="*", type=Path, metavar="PACKAGE",
+                        help="a package's folder (default: each one in ./dist)")
+    verify.add_argument("--rerun", action="store_true", help="load the package and evaluate it again, image by image")
+    _add_run_arguments(verify)
+    return parser
+
+
+def _add_job_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", metavar="MODEL", help="a model's name: a folder in ./models, HUBPKG_MODELS or hubpkg")
+    parser.add_argument("--dataset", metavar="NAME", help="one of the model's datasets (default: model.yaml's)")
+    _add_run_arguments(parser)
+
+
+def _add_run_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--data-dir", type=Path, metavar="DIR", help="where the dataset's files are, if it has files")
+    parser.add_argument("--device", choices=["CPU", "Ascend"], help="default: the one that MindSpore was built for")

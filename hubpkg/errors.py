@@ -1,0 +1,23 @@
+"""The errors that hubpkg raises for its users: one line that says what was expected, found, where, and what to do."""
+
+from collections.abc import Sequence
+
+
+class HubpkgError(Exception):
+    """The input, the command line or the environment can't be used (exit status 2)."""
+
+
+class InvalidDocumentError(HubpkgError):
+    """A YAML or JSON document does not fit its schema; holds every fault that was found."""
+
+    def __init__(self, faults: Sequence[str]) -> None:
+        self.faults = tuple(faults)
+        super().__init__("\n".join(faults))
+
+
+class CheckpointError(HubpkgError):
+    """A checkpoint is unreadable, or its parameters are not those of the network."""
+
+
+class IntegrityError(HubpkgError):
+    """A file's bytes are not the ones that were promised."""

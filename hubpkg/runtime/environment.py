@@ -1,0 +1,72 @@
+"""The machine and the software that a measurement was made with."""
+
+import os
+import platform
+import re
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import hubpkg
+from hubpkg.runtime import framework
+
+
+def capture(device: str | None) -> dict[str, Any]:
+    """The environment, as JSON values; read from files, without importing MindSpore.
+
+    The Ascend entries are None where there is no such driver, firmware or toolkit.
+    """
+    driver = _version_file(Path("/usr/local/Ascend/driver/version.info"))
+    return {
+        "hubpkg": hubpkg.__version__,
+        "mindspore": framework.version(),
+        "python": platform.python_version(),
+        "cpu": _cpu_model(),
+        "cpu_count": os.cpu_count(),
+        "os": _os_name(),
+        "devices": "Ascend" if device == "Ascend" or (device is None and driver) else "the CPU",
+        "ascend_driver": driver,
+        "ascend_firmware": _version_file(Path("/usr/local/Ascend/firmware/version.info")),
+        "cann": _version_file(
+            Path(os.environ.get("ASCEND_HOME_PATH", "/usr/local/Ascend/ascend-toolkit/latest"), "version.cfg")
+        ),
+    }
+
+
+def commit() -> str | None:
+    """The commit that hubpkg runs from, with ``-dirty`` where files differ from it; None outside a checkout."""
+    try:
+        done = subprocess.run(
+            ["git", "-C", Path(__file__).parent, "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
+            capture_output=True, text=True, check=True, timeout=10,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
+
+
+def _cpu_model() -> str:
+    try:
+        match = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(encoding="utf-8"), re.MULTILINE)
+    except OSError:
+        match = None
+    return match[1].strip() if match else platform.processor() or platform.machine()
+
+
+def _os_name() -> str:
+    if sys.platform == "linux":
+        try:
+            return f"{platform.freedesktop_os_release()['PRETTY_NAME']}, Linux {platform.release()}"
+        except (OSError, KeyError):
+            pass
+    return f"{platform.system()} {platform.release()}"
+
+
+def _version_file(path: Path) -> str | None:
+    try:
+        match = re.search(r"version\s*=\s*\[?(?:[^:\]\n]*:)?([\w.]+)", path.read_text(encoding="utf-8"), re.IGNORECASE)
+    except (OSError, UnicodeDecodeError):
+        return None
+    return match[1] if match else None

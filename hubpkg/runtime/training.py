@@ -1,0 +1,131 @@
+"""Train a network by a recipe."""
+
+import json
+import math
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hubpkg.errors import HubpkgError
+from hubpkg.performance import TrainingTiming
+from hubpkg.runtime import datasets
+from hubpkg.runtime.progress import track
+
+WARMUP_STEPS = 5  # left out of timings: the first one compiles, the next ones fill the pipeline and the caches
+
+_SUPPORTED = frozenset({
+    "model", "dataset", "seed", "image_size", "in_channels", "num_classes", "interpolation", "crop_pct", "mean", "std",
+    "epochs", "batch_size", "devices", "drop_remainder", "optimizer", "lr", "min_lr", "warmup_epochs", "decay_epochs",
+    "scheduler", "weight_decay", "label_smoothing", "jit_level",
+})  # fmt: skip
+
+
+def check_supported(recipe: Mapping[str, Any]) -> None:
+    """Refuse a recipe with keys that this trainer would not follow.
+
+    Raises:
+        HubpkgError: naming them.
+    """
+    unsupported = sorted(set(recipe) - _SUPPORTED)
+    if unsupported or recipe.get("devices", 1) != 1:
+        what = ", ".join(unsupported) or f"{recipe['devices']} devices"
+        raise HubpkgError(f"the recipe for {recipe['dataset']} asks for what hubpkg can't train with yet: {what}; "
+                          "give trained weights with --checkpoint FILE")
+
+
+def learning_rates(recipe: Mapping[str, Any], steps_per_epoch: int) -> list[float]:
+    """The learning rate of every step: linear warm-up, cosine decay to ``min_lr``, then ``min_lr``."""
+    warmup = round(recipe["warmup_epochs"] * steps_per_epoch)
+    decay = round(recipe["decay_epochs"] * steps_per_epoch)
+    low, high = recipe["min_lr"], recipe["lr"]
+    rates = [high * (step + 1) / warmup for step in range(warmup)]
+    rates += [low + (high - low) * (1 + math.cos(math.pi * step / decay)) / 2 for step in range(decay)]
+    return rates + [low] * (recipe["epochs"] * steps_per_epoch - len(rates))
+
+
+def train(network: Any, recipe: Mapping[str, Any], data_dir: Path | None, log: Path) -> TrainingTiming:
+    """Train ``network`` in place by ``recipe``, and write one JSON line a step to ``log``.
+
+    Args:
+        network: a MindSpore cell, images of shape (B, channels, size, size) to logits of shape (B, classes).
+        recipe: the recipe, by the keys of ``schemas/recipe.schema.json``.
+        data_dir: where the dataset's files are, for a dataset that has files.
+        log: the file to write: step (from 1), epoch, loss, lr, ms.
+
+    Returns:
+        The wall time of the steps.
+
+    Raises:
+        HubpkgError: the recipe, the data or the loss are not fit to go on with.
+    """
+    from mindspore import dataset
+
+    images = datasets.find(recipe["dataset"]).images("train", data_dir)
+    if len(images) < recipe["batch_size"]:
+        raise HubpkgError(f"batch_size: expected at most the {len(images)} training images of {recipe['dataset']}, "
+                          f"found {recipe['batch_size']}")
+    dataset.config.set_seed(recipe["seed"])
+    data = datasets.pipeline(images, recipe, recipe["batch_size"], shuffle=True, drop=recipe["drop_remainder"])
+    rates = learning_rates(recipe, data.get_dataset_size())
+    cell = step_cell(network, recipe, rates)
+    milliseconds: list[float] = []
+    with log.open("w", encoding="utf-8") as lines:
+        batches = track(_batches(data, recipe["epochs"]), "train", len(rates))
+        for step, (epoch, batch, labels) in enumerate(batches):
+            started = time.perf_counter()
+            loss = float(cell(batch, labels).asnumpy())
+            milliseconds.append(round((time.perf_counter() - started) * 1e3, 3))
+            if not math.isfinite(loss):
+                raise HubpkgError(f"expected a finite loss, found {loss} at step {step + 1}, epoch {epoch + 1}, "
+                                  f"lr {rates[step]:g}; try a lower lr")
+            entry = {"step": step + 1, "epoch": epoch + 1, "loss": loss, "lr": rates[step], "ms": milliseconds[-1]}
+            lines.write(json.dumps(entry) + "\n")
+    network.set_train(False)
+    return timing_of(milliseconds, recipe)
+
+
+def timing_of(step_ms: list[float], recipe: Mapping[str, Any]) -> TrainingTiming:
+    """The timing of steps that took ``step_ms`` from the first on, which compiled the graph and then ran as the rest.
+
+    Raises:
+        HubpkgError: there are no more than the warm-up's.
+    """
+    steady = step_ms[WARMUP_STEPS:]
+    if not steady:
+        raise HubpkgError(f"epochs: expected more than {WARMUP_STEPS} steps in all, found {len(step_ms)}")
+    return TrainingTiming(
+        devices=1,
+        batch_size=recipe["batch_size"],
+        image_size=recipe["image_size"],
+        jit_level=recipe["jit_level"],
+        compile_seconds=round(max(0.0, step_ms[0] - float(np.median(steady))) / 1e3, 3),
+        warmup_steps=WARMUP_STEPS,
+        step_ms=steady,
+    )
+
+
+def _batches(data: Any, epochs: int) -> Iterator[tuple[int, Any, Any]]:
+    iterator = data.create_tuple_iterator(num_epochs=epochs)
+    for epoch in range(epochs):
+        for batch, labels in iterator:
+            yield epoch, batch, labels
+
+
+def step_cell(network: Any, recipe: Mapping[str, Any], rates: list[float]) -> Any:
+    """A cell that makes one training step: images and labels to the loss; ``rates`` are the steps' learning rates."""
+    from mindspore import amp, nn
+
+    # Weight decay is for matrices and kernels; biases and scales, of one dimension, go without.
+    decayed = [p for p in network.trainable_params() if p.ndim > 1]
+    others = [p for p in network.trainable_params() if p.ndim <= 1]
+    groups = [{"params": decayed, "weight_decay": recipe["weight_decay"]}, {"params": others, "weight_decay": 0.0},
+              {"order_params": network.trainable_params()}]
+    optimizer = nn.AdamWeightDecay([g for g in groups if g.get("params") != []], learning_rate=rates)
+    loss = nn.CrossEntropyLoss(label_smoothing=recipe["label_smoothing"])
+    scale = recipe.get("loss_scale", 1.0)
+    manager = amp.FixedLossScaleManager(scale, drop_overflow_update=False) if scale != 1.0 else None
+    level = recipe.get("amp_level", "O0")
+    return amp.build_train_network(network, optimizer, loss, level=level, loss_scale_manager=manager).set_train()

@@ -1,0 +1,153 @@
+"""A model folder: ``models/<name>/model.yaml`` and its recipes -> ModelSpec."""
+
+import difflib
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hubpkg import documents, entrypoint
+from hubpkg.errors import HubpkgError, InvalidDocumentError
+from hubpkg.resources import shipped
+
+PUBLICATION_KEYS = ("author", "user-id", "publisher", "repo-link", "asset-base-url")
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """What a model folder states, for one of its datasets.
+
+    Attributes:
+        folder: the model folder.
+        dataset: name of the dataset.
+        fields: model.yaml's keys, the dataset's own values in place of the model's.
+        recipe: how to train and evaluate on the dataset, by the keys of ``schemas/recipe.schema.json``.
+    """
+
+    folder: Path
+    dataset: str
+    fields: Mapping[str, Any]
+    recipe: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        return str(self.fields["model-name"])
+
+    @property
+    def package_name(self) -> str:
+        return f"{self.name}_{self.dataset}"
+
+    @property
+    def uid(self) -> str:
+        return f"{self.fields['publisher']}/{self.fields['model-version']}/{self.package_name}"
+
+    @property
+    def entry_name(self) -> str:
+        """Name of the package's entry folder: the last part of repo-link."""
+        return str(self.fields["repo-link"]).strip("<>").rsplit("/", 1)[-1]
+
+    @property
+    def entry_files(self) -> dict[str, Path]:
+        """The model folder's files, which the package's entry folder repeats, by their names in it."""
+        files = sorted(path for path in self.folder.rglob("*") if path.is_file())
+        names = {file.relative_to(self.folder).as_posix(): file for file in files}
+        return {name: file for name, file in names.items() if "__pycache__" not in name and not file.name.startswith(".")}
+
+    @property
+    def network_defaults(self) -> dict[str, int]:
+        """What ``create_network`` makes in this package when it is called with the model's name alone."""
+        return {**self.network_arguments, "image_size": self.recipe["image_size"]}
+
+    @property
+    def network_arguments(self) -> dict[str, int]:
+        """The arguments of ``create_network`` that the dataset decides."""
+        return {key: self.recipe[key] for key in ("in_channels", "num_classes")}
+
+
+def find_model(name: str) -> Path:
+    """The folder of the model ``name``: in ``./models``, then ``HUBPKG_MODELS``, then those shipped with hubpkg.
+
+    Raises:
+        HubpkgError: there is none; names the nearest.
+    """
+    known = []
+    for parent in _model_folders():
+        if (parent / name / "model.yaml").is_file() and Path(name).name == name:
+            return parent / name
+        if parent.is_dir():
+            known += [path.parent.name for path in sorted(parent.glob("*/model.yaml"))]
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.5) or sorted(set(known))
+    hint = f"the nearest: {', '.join(near)}" if near else "there are none"
+    searched = ", ".join(str(parent) for parent in _model_folders())
+    raise HubpkgError(f"unknown model {name!r}: expected a folder with a model.yaml in {searched}; {hint}")
+
+
+def _model_folders() -> Iterator[Path]:
+    yield Path("models")
+    if os.environ.get("HUBPKG_MODELS"):
+        yield Path(os.environ["HUBPKG_MODELS"])
+    yield shipped("models")
+
+
+def read_spec(name: str, dataset: str | None = None, overrides: Mapping[str, str] | None = None) -> ModelSpec:
+    """Read the model ``name`` for ``dataset`` (default: model.yaml's).
+
+    Args:
+        name: the model's name, looked up by :func:`find_model`.
+        dataset: one of the datasets that model.yaml names.
+        overrides: values that take the place of model.yaml's publication keys.
+
+    Raises:
+        InvalidDocumentError: model.yaml or the recipe has faults; holds all of both.
+        HubpkgError: there is no such model or dataset, or a file is missing.
+    """
+    folder = find_model(name)
+    faults: list[str] = []
+    document = documents.read(folder / "model.yaml", "model")
+    fields = document.data
+    if fields["model-name"] != name:
+        faults.append(f"{document.place(('model-name',))}: model-name: expected {name!r}, the folder's name, "
+                      f"found {fields['model-name']!r}")
+    if fields["default-dataset"] not in fields["datasets"]:
+        faults.append(f"{document.place(('default-dataset',))}: default-dataset: expected one of "
+                      f"{', '.join(fields['datasets'])}, found {fields['default-dataset']!r}")
+    for needed in (entrypoint.FILE, fields["figure"]["file"]):
+        if not (folder / needed).is_file():
+            faults.append(f"{folder}: expected the file {needed}, found none")
+    dataset = fields["default-dataset"] if dataset is None else dataset
+    if dataset not in fields["datasets"]:
+        raise HubpkgError(f"{document.name}: expected --dataset to be one of {', '.join(fields['datasets'])}, "
+                          f"found {dataset!r}")
+    recipe: Mapping[str, Any] = {}
+    try:
+        recipe = _read_recipe(folder / "recipes" / f"{dataset}.yaml", name, dataset)
+    except InvalidDocumentError as error:
+        faults += error.faults
+    if faults:
+        raise InvalidDocumentError(faults)
+    fields = {**fields, **fields["datasets"][dataset], **(overrides or {})}
+    return ModelSpec(folder, dataset, fields, recipe)
+
+
+def _read_recipe(path: Path, model: str, dataset: str) -> Mapping[str, Any]:
+    document = documents.read(path, "recipe")
+    recipe = document.data
+    faults = [
+        f"{document.place((key,))}: {key}: expected {wanted!r}, found {recipe[key]!r}"
+        for key, wanted in (("model", model), ("dataset", dataset))
+        if recipe[key] != wanted
+    ]
+    faults += [
+        f"{document.place((key,))}: {key}: expected {recipe['in_channels']} values, one a channel, "
+        f"found {len(recipe[key])}"
+        for key in ("mean", "std")
+        if len(recipe[key]) != recipe["in_channels"]
+    ]
+    if recipe["warmup_epochs"] + recipe["decay_epochs"] > recipe["epochs"]:
+        faults.append(f"{document.place(('decay_epochs',))}: decay_epochs: expected warmup_epochs and decay_epochs "
+                      f"within the {recipe['epochs']} epochs, found {recipe['warmup_epochs']} and "
+                      f"{recipe['decay_epochs']}")
+    if faults:
+        raise InvalidDocumentError(faults)
+    return recipe

@@ -1,0 +1,63 @@
+"""The results of a build's stages, kept by their inputs, so that no stage is run twice for the same ones."""
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from hubpkg import manifest
+
+_RECORD = "stage.json"
+
+
+def cache_folder() -> Path:
+    """``HUBPKG_CACHE``, else the platform's user cache folder for hubpkg."""
+    import platformdirs
+
+    return Path(os.environ.get("HUBPKG_CACHE") or platformdirs.user_cache_path("hubpkg", appauthor=False)).absolute()
+
+
+def run(name: str, inputs: Mapping[str, Any], produce: Callable[[Path], None], report: Callable[[str], None]) -> Path:
+    """The folder with the results of the stage ``name`` for ``inputs``.
+
+    ``produce`` is called to write them, unless they are there, whole, from an earlier run. It writes into a folder
+    that takes its place only when it is complete: a stage that is interrupted leaves no result.
+
+    Args:
+        name: what the stage is called.
+        inputs: everything that its results depend on, as JSON values.
+        produce: writes the results into the folder it is given.
+        report: told, in one line, that the stage was reused.
+    """
+    import filelock
+
+    folder = cache_folder() / "stages" / f"{name}-{manifest.digest(inputs)[:16]}"
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with filelock.FileLock(folder.with_suffix(".lock")):
+        if _is_whole(folder):
+            report(f"{name}: reused, its inputs have not changed")
+            return folder
+        partial = folder.with_suffix(".partial")
+        for leftover in (partial, folder):
+            if leftover.exists():
+                shutil.rmtree(leftover)
+        partial.mkdir()
+        started = time.monotonic()
+        produce(partial)
+        files = {path.name: asdict(manifest.record(path)) for path in sorted(partial.iterdir())}
+        (partial / _RECORD).write_text(json.dumps({"inputs": inputs, "files": files}, indent=1), encoding="utf-8")
+        partial.rename(folder)
+        report(f"{name}: done in {time.monotonic() - started:.1f} s")
+    return folder
+
+
+def _is_whole(folder: Path) -> bool:
+    try:
+        files = json.loads((folder / _RECORD).read_text(encoding="utf-8"))["files"]
+        return all(asdict(manifest.record(folder / name)) == kept for name, kept in files.items())
+    except (OSError, ValueError):
+        return False
