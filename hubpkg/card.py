@@ -29,6 +29,7 @@ class Card:
 
     @property
     def fields(self) -> Mapping[str, Any]:
+        """The front matter's values by their keys."""
         data: Mapping[str, Any] = self.document.data
         return data
 
@@ -56,9 +57,13 @@ def parse(text: str, name: str) -> Card:
     """
     lines = text.splitlines(keepends=True)
     rules = [number for number, line in enumerate(lines) if line.startswith("---")]
-    if len(rules) < 2:
-        raise InvalidDocumentError([f"{name}: expected a front matter between two lines '---', found {len(rules)}"])
-    start, end = rules[:2]
+    try:
+        start, end, *_ = rules
+    except ValueError:
+        found = f"{len(rules)} such lines"
+        raise InvalidDocumentError(
+            [f"{name}: expected a front matter between two lines '---', found {found}"]
+        ) from None
     document = documents.Document("".join(lines[start + 1 : end]), name, first_line=start + 2)
     return Card(document, "".join(lines[end + 1 :]))
 
@@ -104,8 +109,9 @@ def render(manifest: Mapping[str, Any]) -> str:
     try:
         return environment.get_template(f"card-{manifest['template']}.md.j2").render(manifest)
     except jinja2.TemplateNotFound:
-        raise HubpkgError(f"template: expected one of hubpkg's card templates, found {manifest['template']!r}; "
-                          "install a newer hubpkg") from None
+        raise HubpkgError(
+            f"template: expected one of hubpkg's card templates, found {manifest['template']!r}; install a newer hubpkg"
+        ) from None
     except (jinja2.UndefinedError, TypeError) as error:
         raise HubpkgError(f"the card's template needs a value that is missing: {error}") from None
 

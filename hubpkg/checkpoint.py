@@ -25,8 +25,10 @@ def load(path: Path) -> Mapping[str, Any]:
     # What load_checkpoint raises on a damaged file is not documented, and differs between versions.
     except (ValueError, TypeError, RuntimeError, KeyError, AttributeError, OSError, MemoryError) as error:
         found = str(error).strip().splitlines() or [type(error).__name__]
-        raise CheckpointError(f"{path}: expected a MindSpore checkpoint, found {path.stat().st_size} bytes that are "
-                              f"not one ({found[0]}); is it cut short or of another framework?") from None
+        raise CheckpointError(
+            f"{path}: expected a MindSpore checkpoint, found {path.stat().st_size} bytes that are "
+            f"not one ({found[0]}); is it cut short or of another framework?"
+        ) from None
     return parameters
 
 
@@ -41,8 +43,11 @@ def restore(network: Any, path: Path) -> None:
     differences = list(_differences(network.parameters_dict(), parameters))
     if differences:
         more = f"; and {len(differences) - _SHOWN} more" if len(differences) > _SHOWN else ""
-        raise CheckpointError(f"{path}: expected the parameters of the network, found {len(differences)} differences: "
-                              + "; ".join(differences[:_SHOWN]) + more)
+        raise CheckpointError(
+            f"{path}: expected the parameters of the network, found {len(differences)} differences: "
+            + "; ".join(differences[:_SHOWN])
+            + more
+        )
     mindspore.load_param_into_net(network, parameters, strict_load=True)
 
 
@@ -67,7 +72,8 @@ def save(network: Any, path: Path) -> None:
     try:
         mindspore.save_checkpoint(network, str(path))
     except (RuntimeError, OSError) as error:
-        raise CheckpointError(f"{path}: expected to write a checkpoint, found: {str(error).strip().splitlines()[0]}"
-                              ) from None
+        raise CheckpointError(
+            f"{path}: expected to write a checkpoint, found: {str(error).strip().splitlines()[0]}"
+        ) from None
     path.chmod(0o644)  # MindSpore leaves it readable by its owner alone
     restore(network, path)

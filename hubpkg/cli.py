@@ -1,17 +1,19 @@
 """The command line: arguments, printing and exit status; nothing else."""
 
 import argparse
+import errno
 import json
 import os
 import sys
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 from hubpkg import __version__
-from hubpkg.errors import HubpkgError
+from hubpkg.errors import HubpkgError, SlowFrameworkWarning
 
-_FINDING, _UNUSABLE, _INTERRUPTED = 1, 2, 130
+_FINDING, _UNUSABLE, _INTERRUPTED, _PIPE_CLOSED = 1, 2, 130, 141
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -19,12 +21,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     os.environ.setdefault("GLOG_v", "3")  # of MindSpore's log show errors: its warnings are not about this command
     try:
-        status: int = options.run(options)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            warnings.simplefilter("default", SlowFrameworkWarning)
+            warnings.showwarning = lambda message, *_: _say(f"hubpkg: warning: {message}")
+            status: int = options.run(options)
         sys.stdout.flush()
     except HubpkgError as error:
         _say(f"hubpkg: error: {error}")
+    except BrokenPipeError:  # whoever read the output has had enough of it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _PIPE_CLOSED
     except OSError as error:
-        _say(f"hubpkg: error: {error.filename or 'output'}: {error.strerror}; nothing was left half written")
+        hint = (
+            "free some space, here or where HUBPKG_CACHE points, and" if error.errno == errno.ENOSPC else "mend it and"
+        )
+        _say(f"hubpkg: error: {error.filename or 'writing'}: {error.strerror}; {hint} run the command again")
     except KeyboardInterrupt:
         _say("hubpkg: interrupted; finished stages are kept")
         return _INTERRUPTED
@@ -49,30 +61,28 @@ def _build(options: argparse.Namespace) -> int:
     if options.json:
         _print_json(result)
         return 0
-    figures, low, high = result["performance"], *_interval(built.contents)
-    _print_table(result["uid"], [
-        ("top-1", f"{result['metrics']['top1']:.2f} % of {result['samples']} images (95 %: {low:.2f} to {high:.2f})"),
-        ("top-5", f"{result['metrics']['top5']:.2f} %"),
-        ("parameters", f"{figures['parameters_m']:.2f} M"),
-        ("training", f"{figures['ms_per_step']:.1f} ms/step, {figures['images_per_second']:.1f} img/s, batches of "
-                     f"{figures['batch_size']}, {figures['compile_seconds']:.1f} s to compile"),
-        ("latency", f"p50 {figures['latency_p50_ms']:.2f}, p90 {figures['latency_p90_ms']:.2f}, "
-                    f"p99 {figures['latency_p99_ms']:.2f} ms"),
-        ("throughput", f"{figures['throughput']:.1f} img/s, batches of {figures['throughput_batch_size']}"),
-        ("package", result["package"]),
-    ])  # fmt: skip
+    figures, top1 = result["performance"], built.contents["evaluation"]["top1"]
+    rows = {
+        "top-1": f"{top1['percent']:.2f} % of {result['samples']} images, "
+        f"95 % interval {top1['low']:.2f} to {top1['high']:.2f}",
+        "top-5": f"{result['metrics']['top5']:.2f} %",
+        "parameters": f"{figures['parameters_m']:.2f} M",
+        "compile": f"{figures['compile_seconds']:.1f} s",
+        "training": f"{figures['ms_per_step']:.1f} ms/step of {figures['batch_size']} images, "
+        f"{figures['images_per_second']:.1f} img/s",
+        "latency": f"p50 {figures['latency_p50_ms']:.2f}, p90 {figures['latency_p90_ms']:.2f}, "
+        f"p99 {figures['latency_p99_ms']:.2f} ms",
+        "throughput": f"{figures['throughput']:.1f} img/s in batches of {figures['throughput_batch_size']}",
+        "package": result["package"],
+    }
+    _print_table(result["uid"], rows)
     return 0
 
 
-def _interval(contents: Any) -> tuple[float, float]:
-    top1 = contents["evaluation"]["top1"]
-    return top1["low"], top1["high"]
-
-
-def _print_table(title: str, rows: Sequence[tuple[str, str]]) -> None:
+def _print_table(title: str, rows: Mapping[str, str]) -> None:
     print(title)
-    width = max(len(name) for name, _ in rows)
-    for name, value in rows:
+    width = max(map(len, rows))
+    for name, value in rows.items():
         print(f"  {name:{width}}  {value}")
 
 
@@ -94,12 +104,13 @@ def _evaluate(options: argparse.Namespace) -> int:
     if options.json:
         _print_json(result)
     else:
-        _print_table(str(options.checkpoint), [
-            ("top-1", f"{result['metrics']['top1']:.2f} % of {result['samples']} images"),
-            ("top-5", f"{result['metrics']['top5']:.2f} %"),
-            ("rate", f"{result['images_per_second']:.1f} img/s"),
-            ("predictions", result["predictions"]),
-        ])  # fmt: skip
+        rows = {
+            "top-1": f"{result['metrics']['top1']:.2f} % of {result['samples']} images",
+            "top-5": f"{result['metrics']['top5']:.2f} %",
+            "rate": f"{result['images_per_second']:.1f} img/s",
+            "predictions": result["predictions"],
+        }
+        _print_table(str(options.checkpoint), rows)
     return 0
 
 
@@ -116,7 +127,7 @@ def _verify(options: argparse.Namespace) -> int:
         if options.rerun and result.ok:
             from hubpkg import rerun
 
-            result = rerun.verify(result, options.data_dir, options.device, _say)
+            result = rerun.verify(result, options.data_dir, options.device)
         results.append(result)
         if not options.json:
             print(f"{path}: {'verified' if result.ok else 'NOT VERIFIED'}")
@@ -124,7 +135,7 @@ def _verify(options: argparse.Namespace) -> int:
                 print(f"  {'ok  ' if check.ok else 'FAIL'} {check.name}: {check.detail}")
     if options.json:
         documents = [result.as_json() for result in results]
-        _print_json(documents[0] if len(options.packages) == 1 else documents)
+        _print_json(documents[0] if len(documents) == 1 else documents)
     return 0 if all(result.ok for result in results) else _FINDING
 
 
@@ -150,8 +161,9 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="hubpkg", description="Build, verify and load MindSpore Hub packages whose every figure "
-                                                "was measured.")
+    parser = _Parser(
+        prog="hubpkg", description="Build, verify and load MindSpore Hub packages whose every figure was measured."
+    )
     parser.add_argument("--version", action="version", version=f"hubpkg {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
@@ -163,27 +175,43 @@ def _parser() -> argparse.ArgumentParser:
 
     build = command("build", _build, "make a package: checkpoint, evaluation, performance, card and entrypoint")
     _add_job_arguments(build)
-    build.add_argument("--checkpoint", default="train", metavar="train|FILE",
-                       help="train the weights by the recipe (default), or take them from a checkpoint file")
-    build.add_argument("--out", type=Path, default=Path("dist"), metavar="DIR",
-                       help="folder that the package is put in (default: dist)")
+    build.add_argument(
+        "--checkpoint",
+        default="train",
+        metavar="train|FILE",
+        help="train the weights by the recipe (default), or take them from a checkpoint file",
+    )
+    build.add_argument(
+        "--out",
+        type=Path,
+        default=Path("dist"),
+        metavar="DIR",
+        help="folder that the package is put in (default: dist)",
+    )
     build.add_argument("--asset-base-url", metavar="URL", help="where the card says the checkpoint is; ends in /")
     build.add_argument("--repo-link", metavar="URL", help="where the card says the entrypoint's folder is")
 
     train = command("train", _train, "train a model by its recipe; print the checkpoint's path")
     _add_job_arguments(train)
-    train.add_argument("--out", type=Path, default=Path("runs"), metavar="DIR",
-                       help="folder for the checkpoint and the log (default: runs)")
+    train.add_argument(
+        "--out",
+        type=Path,
+        default=Path("runs"),
+        metavar="DIR",
+        help="folder for the checkpoint and the log (default: runs)",
+    )
 
     evaluate = command("evaluate", _evaluate, "measure a checkpoint's accuracy on a dataset's test images")
     _add_job_arguments(evaluate)
     evaluate.add_argument("--checkpoint", type=Path, required=True, metavar="FILE", help="the checkpoint")
-    evaluate.add_argument("--out", type=Path, default=Path("runs"), metavar="DIR",
-                          help="folder for the predictions (default: runs)")
+    evaluate.add_argument(
+        "--out", type=Path, default=Path("runs"), metavar="DIR", help="folder for the predictions (default: runs)"
+    )
 
     verify = command("verify", _verify, "prove packages against their manifest, evidence and entrypoint")
-    verify.add_argument("packages", nargs="*", type=Path, metavar="PACKAGE",
-                        help="a package's folder (default: each one in ./dist)")
+    verify.add_argument(
+        "packages", nargs="*", type=Path, metavar="PACKAGE", help="a package's folder (default: each one in ./dist)"
+    )
     verify.add_argument("--rerun", action="store_true", help="load the package and evaluate it again, image by image")
     _add_run_arguments(verify)
     return parser

@@ -21,6 +21,9 @@ Place = tuple[str | int, ...]
 _TEXT_KEYS = frozenset({"model-version", "mindspore-version", "update-time", "asset-sha256"})
 
 
+_LONGEST = 60  # characters of a value in an error message
+
+
 class _Loader(yaml.SafeLoader):
     """YAML, with ``1e-3`` read as the number that it is in YAML 1.2."""
 
@@ -136,26 +139,28 @@ def _validator(schema: str) -> Draft202012Validator:
 def _explain(error: ValidationError) -> Iterator[tuple[Place, str]]:
     path: Place = tuple(error.absolute_path)
     key = key_name(path)
+    wanted: Any = error.validator_value
+    schema: Any = error.schema
+    instance: Any = error.instance
     if error.validator == "required":
-        for missing in error.validator_value:
-            if missing not in error.instance and f"'{missing}'" in error.message:
+        for missing in wanted:
+            if missing not in instance and f"'{missing}'" in error.message:
                 yield path, f"{key_name((*path, missing))}: expected this key, found it missing"
     elif error.validator in ("additionalProperties", "unevaluatedProperties"):
-        known = error.schema.get("properties", {})
-        for unknown in sorted(set(error.instance) - set(known)):
+        known = schema.get("properties", {})
+        for unknown in sorted(set(instance) - set(known)):
             yield (*path, unknown), f"{key_name((*path, unknown))}: unknown key; expected one of {', '.join(known)}"
     elif error.validator == "type":
-        wanted = error.validator_value
         names = [wanted] if isinstance(wanted, str) else wanted
-        yield path, f"{key}: expected {' or '.join(names)}, found {describe(error.instance)}"
+        yield path, f"{key}: expected {' or '.join(names)}, found {describe(instance)}"
     elif error.validator == "enum":
-        values = ", ".join(str(value) for value in error.validator_value)
-        yield path, f"{key}: expected one of {values}, found {describe(error.instance)}"
+        values = ", ".join(str(value) for value in wanted)
+        yield path, f"{key}: expected one of {values}, found {describe(instance)}"
     elif error.validator == "pattern":
-        meaning = error.schema.get("description", f"text that matches {error.validator_value}")
-        yield path, f"{key}: expected {meaning}, found {describe(error.instance)}"
+        meaning = schema.get("description", f"text that matches {wanted}")
+        yield path, f"{key}: expected {meaning}, found {describe(instance)}"
     else:
-        yield path, f"{key}: expected {error.validator} {error.validator_value}, found {describe(error.instance)}"
+        yield path, f"{key}: expected {error.validator} {wanted}, found {describe(instance)}"
 
 
 def key_name(path: Place) -> str:
@@ -171,4 +176,4 @@ def describe(value: Any) -> str:
     if isinstance(value, list):
         return f"a list of {len(value)}"
     text = json.dumps(value, ensure_ascii=False, default=str)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."

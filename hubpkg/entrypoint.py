@@ -41,8 +41,10 @@ def check(source: bytes, name: str) -> None:
     required = len(positional) - len(arguments.defaults)
     keywords = [a.arg for a, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True) if not default]
     if not (positional or arguments.vararg) or required > 1 or keywords:
-        raise HubpkgError(f"{name}:{found[-1].lineno}: expected {FUNCTION} to need one argument, the model's name, "
-                          f"found {FUNCTION}({ast.unparse(arguments)})")
+        raise HubpkgError(
+            f"{name}:{found[-1].lineno}: expected {FUNCTION} to need one argument, the model's name, "
+            f"found {FUNCTION}({ast.unparse(arguments)})"
+        )
 
 
 @contextmanager
@@ -85,8 +87,9 @@ class _SourceFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     def __init__(self, folder: Path, sources: Mapping[str, bytes]) -> None:
         self._folder = folder.absolute()
         self._sources = {name: source for name, source in sources.items() if name.endswith(".py")}
-        self._modules = {name.removesuffix(".py").removesuffix("/__init__").replace("/", "."): name
-                         for name in self._sources}
+        self._modules = {
+            name.removesuffix(".py").removesuffix("/__init__").replace("/", "."): name for name in self._sources
+        }
         identity = hashlib.sha256(str(self._folder).encode())
         for name, source in sorted(sources.items()):
             identity.update(name.encode() + b"\0" + hashlib.sha256(source).digest())
@@ -94,16 +97,20 @@ class _SourceFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
     def owns(self, module: str) -> bool:
         """Whether a module of that name is this folder's."""
-        return module.split(".")[0] in {name.split(".")[0] for name in self._modules}
+        return module.split(".", maxsplit=1)[0] in {name.split(".")[0] for name in self._modules}
 
     def find_spec(
-        self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None  # noqa: ARG002
+        self,
+        fullname: str,
+        path: Sequence[str] | None = None,  # noqa: ARG002
+        target: ModuleType | None = None,  # noqa: ARG002
     ) -> importlib.machinery.ModuleSpec | None:
         if fullname not in self._modules:
             return None
         file = self._modules[fullname]
-        spec = importlib.machinery.ModuleSpec(fullname, self, origin=str(self._folder / file),
-                                              is_package=file.endswith("__init__.py"))
+        spec = importlib.machinery.ModuleSpec(
+            fullname, self, origin=str(self._folder / file), is_package=file.endswith("__init__.py")
+        )
         spec.has_location = True
         return spec
 

@@ -7,6 +7,10 @@ class HubpkgError(Exception):
     """The input, the command line or the environment can't be used (exit status 2)."""
 
 
+class SlowFrameworkWarning(UserWarning):
+    """The installed MindSpore is known to be slow on this device."""
+
+
 class InvalidDocumentError(HubpkgError):
     """A YAML or JSON document does not fit its schema; holds every fault that was found."""
 

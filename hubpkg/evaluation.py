@@ -4,11 +4,13 @@ import csv
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from hubpkg.errors import HubpkgError
 
+PREDICTIONS = "evidence/predictions.csv"  # in a package
 TOP_K = 5
 # Logits of one network on one image move by about 2e-6 with batch size and thread count; this leaves room for other
 # processors' kernels. Classes whose logits lie closer than twice this may change places.
@@ -51,6 +53,7 @@ class Evaluation:
     top5: Metric
 
     def as_json(self) -> dict[str, Any]:
+        """The metrics as the manifest holds them."""
         return asdict(self)
 
 
@@ -110,8 +113,10 @@ def read_predictions(path: Path) -> list[Prediction]:
             for row in reader:
                 prediction = _parse_row(row, width)
                 if prediction is None or prediction.image in images:
-                    raise HubpkgError(f"{path}:{reader.line_num}: expected one image's label, {width} different "
-                                      f"classes and falling logits, found {','.join(row)[:80]}")
+                    raise HubpkgError(
+                        f"{path}:{reader.line_num}: expected one image's label, {width} different "
+                        f"classes and falling logits, found {','.join(row)[:80]}"
+                    )
                 images.add(prediction.image)
                 predictions.append(prediction)
     except (UnicodeDecodeError, csv.Error) as error:
@@ -127,7 +132,7 @@ def _parse_row(row: list[str], width: int) -> Prediction | None:
         logits = tuple(float(cell) for cell in row[2 + width :])
     except ValueError:
         return None
-    falling = all(first >= second for first, second in zip(logits, logits[1:], strict=False))
+    falling = all(first >= second for first, second in pairwise(logits))
     if not all(map(math.isfinite, logits)) or not falling or len(set(classes)) != width or min(label, *classes) < 0:
         return None
     return Prediction(row[0], label, tuple(classes), logits)
@@ -168,17 +173,17 @@ def compare(stored: Sequence[Prediction], rerun: Sequence[Prediction], tolerance
         moves += [abs(logit - now[c]) for c, logit in zip(old.classes, old.logits, strict=True) if c in now]
         # a class that left the list had at most the logit of the last one in it
         moves += [
-            max(0.0, logit - new.logits[-1])
-            for c, logit in zip(old.classes, old.logits, strict=True)
-            if c not in now
+            max(0.0, logit - new.logits[-1]) for c, logit in zip(old.classes, old.logits, strict=True) if c not in now
         ]
         move = max(moves)
         largest = max(largest, move)
         if old.label != new.label:
             differing.append(f"{old.image}: expected label {old.label}, found {new.label}")
         elif len(old.classes) != len(new.classes) or move > tolerance:
-            differing.append(f"{old.image}: expected classes {old.classes}, found {new.classes}; "
-                             f"a logit moved by {move:.2g}, over {tolerance:g}")
+            differing.append(
+                f"{old.image}: expected classes {old.classes}, found {new.classes}; "
+                f"a logit moved by {move:.2g}, over {tolerance:g}"
+            )
         elif old.classes != new.classes:
             reranked.append(f"{old.image}: {old.classes} became {new.classes}")
     differing += [f"{image}: not among the stored predictions" for image in again]

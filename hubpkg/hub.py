@@ -64,8 +64,10 @@ def load(
     with entrypoint.loaded(package / entry, sources) as create_network:
         network = create_network(str(fields["model-name"]).lower(), *args, **kwargs)
     if not isinstance(network, mindspore.nn.Cell):
-        raise HubpkgError(f"{package / entry / entrypoint.FILE}: expected create_network to return a "
-                          f"mindspore.nn.Cell, found {type(network).__name__}")
+        raise HubpkgError(
+            f"{package / entry / entrypoint.FILE}: expected create_network to return a "
+            f"mindspore.nn.Cell, found {type(network).__name__}"
+        )
     if pretrained:
         checkpoint.restore(network, weights)
     network.set_train(False)
@@ -90,8 +92,9 @@ def _checkpoint_asset(fields: Mapping[str, Any], path: Path) -> Mapping[str, Any
     """The asset that the hub's client takes: the last one whose format is ckpt."""
     assets: list[Mapping[str, Any]] = [a for a in fields.get("asset", []) if a["file-format"] == "ckpt"]
     if not assets:
-        raise HubpkgError(f"{path}: expected an asset whose file-format is ckpt, found none; load it with "
-                          "pretrained=False")
+        raise HubpkgError(
+            f"{path}: expected an asset whose file-format is ckpt, found none; load it with pretrained=False"
+        )
     return assets[-1]
 
 

@@ -16,6 +16,8 @@ from hubpkg import card, entrypoint, evaluation, manifest, performance, stages, 
 from hubpkg.errors import HubpkgError
 from hubpkg.spec import ModelSpec
 
+TRAINING_LOG = "evidence/training.jsonl"
+
 
 @dataclass(frozen=True)
 class Package:
@@ -25,6 +27,7 @@ class Package:
     contents: Mapping[str, Any]
 
     def as_json(self) -> dict[str, Any]:
+        """What ``hubpkg build --json`` prints."""
         measured = self.contents["evaluation"]
         return {
             "uid": self.contents["uid"],
@@ -69,14 +72,16 @@ class Job:
             "recipe": dict(self.spec.recipe),
         }
 
-    def start(self) -> Any:
+    @cached_property
+    def mindspore(self) -> Any:
         """MindSpore, ready to run the recipe."""
         from hubpkg.runtime import framework
 
-        return framework.start(self.spec.recipe["jit_level"], self.device, self.report)
+        return framework.start(self.spec.recipe["jit_level"], self.device)
 
     def network(self) -> Any:
         """A new network, made by the model's entrypoint as a consumer's machine would."""
+        self.mindspore  # noqa: B018 - graph mode first
         sources = {name: file.read_bytes() for name, file in self.spec.entry_files.items()}
         with entrypoint.loaded(self.spec.folder, sources) as create_network:
             return create_network(self.spec.name, **self.spec.network_arguments)
@@ -96,7 +101,7 @@ def build(job: Job, checkpoint: str, out: Path) -> Package:
     Raises:
         HubpkgError: an input can't be used; ``out`` is as it was.
     """
-    with _output(out, job.spec.package_name) as partial:
+    with _output(out, job.spec.package_name, job.report) as partial:
         weights = _train(job) if checkpoint == "train" else _adopt(job, Path(checkpoint))
         evaluated = _evaluate(job, weights)
         timed = _benchmark(job, weights)
@@ -108,8 +113,7 @@ def _train(job: Job) -> Path:
     def produce(folder: Path) -> None:
         from hubpkg import checkpoint
 
-        mindspore = job.start()
-        mindspore.set_seed(job.spec.recipe["seed"])
+        job.mindspore.set_seed(job.spec.recipe["seed"])
         network = job.network()
         timing = training.train(network, job.spec.recipe, job.data_dir, folder / "training.jsonl")
         (folder / "training.json").write_text(json.dumps(asdict(timing)), encoding="utf-8")
@@ -125,7 +129,6 @@ def _adopt(job: Job, file: Path) -> Path:
     def produce(folder: Path) -> None:
         from hubpkg import checkpoint
 
-        job.start()
         checkpoint.restore(job.network(), file)
         shutil.copyfile(file, folder / "model.ckpt")
 
@@ -138,7 +141,6 @@ def _predict(job: Job, weights: Path) -> Any:
     from hubpkg import checkpoint
     from hubpkg.runtime import inference
 
-    job.start()
     network = job.network()
     checkpoint.restore(network, weights)
     return inference.predict(network, job.spec.dataset, job.data_dir, job.spec.recipe)
@@ -168,7 +170,6 @@ def _benchmark(job: Job, weights: Path) -> Path:
         from hubpkg import checkpoint
         from hubpkg.runtime import timing
 
-        job.start()
         network = job.network()
         checkpoint.restore(network, weights / "model.ckpt")
         inference = timing.time_inference(network, job.spec.recipe)
@@ -188,15 +189,12 @@ def _digest(weights: Path) -> str:
 
 
 @contextmanager
-def _output(out: Path, name: str) -> Iterator[Path]:
+def _output(out: Path, name: str, report: Callable[[str], None]) -> Iterator[Path]:
     """A new folder in ``out`` for a package that is being made; nothing is left of it, whatever happens."""
-    import filelock
-
     out = out.absolute()
     partial, replaced = out / f".{name}.partial", out / f".{name}.replaced"
     lock = stages.cache_folder() / "locks" / f"{manifest.digest([str(out), name])[:16]}.lock"
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    with filelock.FileLock(lock):
+    with stages.locked(lock, report):
         made_out = not out.exists()
         if replaced.exists() and not (out / name).exists():  # a build was killed between two renames
             replaced.rename(out / name)
@@ -222,10 +220,10 @@ def _assemble(partial: Path, job: Job, weights: Path, evaluated: Path, timed: Pa
     trained = (weights / "training.jsonl").exists()
     files = {
         f"{spec.name}-{sha256[:8]}.ckpt": weights / "model.ckpt",
-        verification.PREDICTIONS: evaluated / "predictions.csv",
-        verification.TIMING: timed / "timing.json",
-        verification.PARAMETERS: timed / "parameters.csv",
-        **({verification.TRAINING_LOG: weights / "training.jsonl"} if trained else {}),
+        evaluation.PREDICTIONS: evaluated / "predictions.csv",
+        performance.TIMING: timed / "timing.json",
+        performance.PARAMETERS: timed / "parameters.csv",
+        **({TRAINING_LOG: weights / "training.jsonl"} if trained else {}),
         **{f"{spec.entry_name}/{name}": file for name, file in spec.entry_files.items()},
     }
     for name, file in files.items():
@@ -245,15 +243,18 @@ def _assemble(partial: Path, job: Job, weights: Path, evaluated: Path, timed: Pa
         "dataset": spec.dataset,
         "entry": spec.entry_name,
         "card": {
-            **{key: value for key, value in spec.fields.items() if key in verification.AUTHORED_KEYS},
+            **spec.card_fields,
             "dataset": datasets.find(spec.dataset).card_text(),
         },
         "checkpoint": {"file": next(iter(files)), "sha256": sha256, "source": "train" if trained else "file"},
         "inputs": {"recipe": dict(spec.recipe), "data": job.inputs["data"], "code": job.inputs["code"]},
         "environment": {**job.inputs["environment"], "commit": made["commit"]},
-        "evaluation": {**verification.evaluate(partial), "measured": made["measured"],
-                       "tolerance": evaluation.LOGIT_TOLERANCE},
-        "performance": verification.measure(partial),
+        "evaluation": {
+            **verification.evaluation_of(partial),
+            "measured": made["measured"],
+            "tolerance": evaluation.LOGIT_TOLERANCE,
+        },
+        "performance": verification.performance_of(partial),
     }
     (partial / f"{spec.package_name}.md").write_text(card.render(contents), encoding="utf-8")
     contents["files"] = {
@@ -291,7 +292,6 @@ def _same(partial: Path, target: Path) -> bool:
     return same and verification.verify(target).ok
 
 
-
 def train(job: Job, out: Path) -> dict[str, Any]:
     """Train the model of ``job`` by its recipe, and put checkpoint and log in ``out``.
 
@@ -321,8 +321,6 @@ def evaluate(job: Job, checkpoint: Path, out: Path) -> dict[str, Any]:
     Raises:
         HubpkgError: an input can't be used.
     """
-    datasets_fingerprint = job.inputs["data"]  # fails first where there is no dataset
-    assert datasets_fingerprint
     run = _predict(job, checkpoint)
     out.mkdir(parents=True, exist_ok=True)
     target = out / f"{job.spec.package_name}.predictions.csv"

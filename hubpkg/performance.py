@@ -12,6 +12,9 @@ from typing import Any
 from hubpkg import documents
 from hubpkg.errors import HubpkgError
 
+TIMING = "evidence/timing.json"  # in a package, as the next
+PARAMETERS = "evidence/parameters.csv"
+
 
 @dataclass(frozen=True)
 class TrainingTiming:
@@ -75,6 +78,7 @@ class Performance:
     throughput: float
 
     def as_json(self) -> dict[str, Any]:
+        """The figures as the manifest holds them."""
         return asdict(self)
 
 
@@ -160,8 +164,10 @@ def read_parameters(path: Path) -> list[Parameter]:
                     sizes = tuple(int(size) for size in shape.split("x")) if shape else ()
                     parameters.append(Parameter(name, sizes, dtype, {"yes": True, "no": False}[trainable]))
                 except (ValueError, KeyError):
-                    raise HubpkgError(f"{path}:{reader.line_num}: expected a name, a shape such as 64x3x3x3, a dtype "
-                                      f"and yes or no, found {','.join(row)[:80]}") from None
+                    raise HubpkgError(
+                        f"{path}:{reader.line_num}: expected a name, a shape such as 64x3x3x3, a dtype "
+                        f"and yes or no, found {','.join(row)[:80]}"
+                    ) from None
     except (UnicodeDecodeError, csv.Error) as error:
         raise HubpkgError(f"{path}: expected CSV in UTF-8, found: {error}") from None
     return parameters

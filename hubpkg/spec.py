@@ -12,6 +12,7 @@ from hubpkg.errors import HubpkgError, InvalidDocumentError
 from hubpkg.resources import shipped
 
 PUBLICATION_KEYS = ("author", "user-id", "publisher", "repo-link", "asset-base-url")
+_NOT_ON_CARD = frozenset({"model-name", "default-dataset", "datasets"})
 
 
 @dataclass(frozen=True)
@@ -32,14 +33,17 @@ class ModelSpec:
 
     @property
     def name(self) -> str:
+        """The model's name, which is its folder's."""
         return str(self.fields["model-name"])
 
     @property
     def package_name(self) -> str:
+        """Name of the package: ``<model>_<dataset>``."""
         return f"{self.name}_{self.dataset}"
 
     @property
     def uid(self) -> str:
+        """The hub's identity of the card: ``<publisher>/<version>/<model>_<dataset>``."""
         return f"{self.fields['publisher']}/{self.fields['model-version']}/{self.package_name}"
 
     @property
@@ -48,11 +52,18 @@ class ModelSpec:
         return str(self.fields["repo-link"]).strip("<>").rsplit("/", 1)[-1]
 
     @property
+    def card_fields(self) -> dict[str, Any]:
+        """The authored fields that the card shows or is made from."""
+        return {key: value for key, value in self.fields.items() if key not in _NOT_ON_CARD}
+
+    @property
     def entry_files(self) -> dict[str, Path]:
         """The model folder's files, which the package's entry folder repeats, by their names in it."""
         files = sorted(path for path in self.folder.rglob("*") if path.is_file())
         names = {file.relative_to(self.folder).as_posix(): file for file in files}
-        return {name: file for name, file in names.items() if "__pycache__" not in name and not file.name.startswith(".")}
+        return {
+            name: file for name, file in names.items() if "__pycache__" not in name and not file.name.startswith(".")
+        }
 
     @property
     def network_defaults(self) -> dict[str, int]:
@@ -107,18 +118,25 @@ def read_spec(name: str, dataset: str | None = None, overrides: Mapping[str, str
     document = documents.read(folder / "model.yaml", "model")
     fields = document.data
     if fields["model-name"] != name:
-        faults.append(f"{document.place(('model-name',))}: model-name: expected {name!r}, the folder's name, "
-                      f"found {fields['model-name']!r}")
+        faults.append(
+            f"{document.place(('model-name',))}: model-name: expected {name!r}, the folder's name, "
+            f"found {fields['model-name']!r}"
+        )
     if fields["default-dataset"] not in fields["datasets"]:
-        faults.append(f"{document.place(('default-dataset',))}: default-dataset: expected one of "
-                      f"{', '.join(fields['datasets'])}, found {fields['default-dataset']!r}")
-    for needed in (entrypoint.FILE, fields["figure"]["file"]):
-        if not (folder / needed).is_file():
-            faults.append(f"{folder}: expected the file {needed}, found none")
+        faults.append(
+            f"{document.place(('default-dataset',))}: default-dataset: expected one of "
+            f"{', '.join(fields['datasets'])}, found {fields['default-dataset']!r}"
+        )
+    faults += [
+        f"{folder}: expected the file {needed}, found none"
+        for needed in (entrypoint.FILE, fields["figure"]["file"])
+        if not (folder / needed).is_file()
+    ]
     dataset = fields["default-dataset"] if dataset is None else dataset
     if dataset not in fields["datasets"]:
-        raise HubpkgError(f"{document.name}: expected --dataset to be one of {', '.join(fields['datasets'])}, "
-                          f"found {dataset!r}")
+        raise HubpkgError(
+            f"{document.name}: expected --dataset to be one of {', '.join(fields['datasets'])}, found {dataset!r}"
+        )
     recipe: Mapping[str, Any] = {}
     try:
         recipe = _read_recipe(folder / "recipes" / f"{dataset}.yaml", name, dataset)
@@ -132,7 +150,7 @@ def read_spec(name: str, dataset: str | None = None, overrides: Mapping[str, str
 
 def _read_recipe(path: Path, model: str, dataset: str) -> Mapping[str, Any]:
     document = documents.read(path, "recipe")
-    recipe = document.data
+    recipe: Mapping[str, Any] = document.data
     faults = [
         f"{document.place((key,))}: {key}: expected {wanted!r}, found {recipe[key]!r}"
         for key, wanted in (("model", model), ("dataset", dataset))
@@ -145,9 +163,11 @@ def _read_recipe(path: Path, model: str, dataset: str) -> Mapping[str, Any]:
         if len(recipe[key]) != recipe["in_channels"]
     ]
     if recipe["warmup_epochs"] + recipe["decay_epochs"] > recipe["epochs"]:
-        faults.append(f"{document.place(('decay_epochs',))}: decay_epochs: expected warmup_epochs and decay_epochs "
-                      f"within the {recipe['epochs']} epochs, found {recipe['warmup_epochs']} and "
-                      f"{recipe['decay_epochs']}")
+        faults.append(
+            f"{document.place(('decay_epochs',))}: decay_epochs: expected warmup_epochs and decay_epochs "
+            f"within the {recipe['epochs']} epochs, found {recipe['warmup_epochs']} and "
+            f"{recipe['decay_epochs']}"
+        )
     if faults:
         raise InvalidDocumentError(faults)
     return recipe

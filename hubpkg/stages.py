@@ -4,7 +4,8 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -33,11 +34,8 @@ def run(name: str, inputs: Mapping[str, Any], produce: Callable[[Path], None], r
         produce: writes the results into the folder it is given.
         report: told, in one line, that the stage was reused.
     """
-    import filelock
-
     folder = cache_folder() / "stages" / f"{name}-{manifest.digest(inputs)[:16]}"
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with filelock.FileLock(folder.with_suffix(".lock")):
+    with locked(folder.with_suffix(".lock"), report):
         if _is_whole(folder):
             report(f"{name}: reused, its inputs have not changed")
             return folder
@@ -47,12 +45,34 @@ def run(name: str, inputs: Mapping[str, Any], produce: Callable[[Path], None], r
                 shutil.rmtree(leftover)
         partial.mkdir()
         started = time.monotonic()
-        produce(partial)
+        try:
+            produce(partial)
+        except BaseException:  # nothing of it can be used, and the disk may be full
+            shutil.rmtree(partial)
+            raise
         files = {path.name: asdict(manifest.record(path)) for path in sorted(partial.iterdir())}
         (partial / _RECORD).write_text(json.dumps({"inputs": inputs, "files": files}, indent=1), encoding="utf-8")
         partial.rename(folder)
         report(f"{name}: done in {time.monotonic() - started:.1f} s")
     return folder
+
+
+@contextmanager
+def locked(path: Path, report: Callable[[str], None]) -> Iterator[None]:
+    """Hold the lock file ``path``, telling ``report`` when another process has it and must be waited for."""
+    import filelock
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = filelock.FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        report(f"waiting for another hubpkg that holds {path}")
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _is_whole(folder: Path) -> bool:

@@ -10,18 +10,6 @@ from typing import Any
 from hubpkg import card, documents, entrypoint, evaluation, manifest, performance
 from hubpkg.errors import HubpkgError, InvalidDocumentError
 
-PREDICTIONS = "evidence/predictions.csv"
-TIMING = "evidence/timing.json"
-PARAMETERS = "evidence/parameters.csv"
-TRAINING_LOG = "evidence/training.jsonl"
-
-# The keys of model.yaml that a card repeats, or is made from.
-AUTHORED_KEYS = frozenset({
-    "title", "backbone-name", "module-type", "fine-tunable", "model-version", "train-dataset", "author", "user-id",
-    "publisher", "repo-link", "asset-base-url", "used-for", "license", "summary", "paper", "introduction", "figure",
-    "references",
-})  # fmt: skip
-
 
 @dataclass(frozen=True)
 class Check:
@@ -41,9 +29,11 @@ class Verification:
 
     @property
     def ok(self) -> bool:
+        """Whether every check holds."""
         return all(check.ok for check in self.checks)
 
     def as_json(self) -> dict[str, Any]:
+        """What ``hubpkg verify --json`` prints."""
         return {"package": str(self.package), "ok": self.ok, "checks": [asdict(check) for check in self.checks]}
 
 
@@ -55,10 +45,10 @@ def verify(package: Path) -> Verification:
     try:
         contents = manifest.read(package / manifest.NAME)
     except InvalidDocumentError as error:
-        return Verification(package, tuple(Check("manifest", False, fault) for fault in error.faults))
+        return Verification(package, tuple(Check("manifest", ok=False, detail=fault) for fault in error.faults))
     except HubpkgError as error:
-        return Verification(package, (Check("manifest", False, str(error)),))
-    checks = [Check("manifest", True, f"{contents['uid']}, canonical, as its digests say")]
+        return Verification(package, (Check("manifest", ok=False, detail=str(error)),))
+    checks = [Check("manifest", ok=True, detail=f"{contents['uid']}, canonical, as its digests say")]
     steps: list[tuple[str, Callable[[Path, Mapping[str, Any]], str]]] = [
         ("files", _check_files),
         ("bytecode", _check_bytecode),
@@ -70,13 +60,15 @@ def verify(package: Path) -> Verification:
     ]
     for name, step in steps:
         try:
-            checks.append(Check(name, True, step(package, contents)))
+            checks.append(Check(name, ok=True, detail=step(package, contents)))
         except InvalidDocumentError as error:
-            checks += [Check(name, False, fault) for fault in error.faults]
+            checks += [Check(name, ok=False, detail=fault) for fault in error.faults]
         except HubpkgError as error:
-            checks.append(Check(name, False, str(error)))
+            checks.append(Check(name, ok=False, detail=str(error)))
         except OSError as error:
-            checks.append(Check(name, False, f"{error.filename}: expected a readable file, found: {error.strerror}"))
+            checks.append(
+                Check(name, ok=False, detail=f"{error.filename}: expected a readable file, found: {error.strerror}")
+            )
     return Verification(package, tuple(checks))
 
 
@@ -94,16 +86,22 @@ def _check_files(package: Path, contents: Mapping[str, Any]) -> str:
     listed = contents["files"]
     present = set(_files_in(package)) - {manifest.NAME}
     faults = [f"{file}: expected this file, found it missing" for file in sorted(listed.keys() - present)]
-    faults += [f"{file}: expected no such file, found one that the manifest does not list"
-               for file in sorted(present - listed.keys()) if not _is_bytecode(file)]
+    faults += [
+        f"{file}: expected no such file, found one that the manifest does not list"
+        for file in sorted(present - listed.keys())
+        if not _is_bytecode(file)
+    ]
     for file in sorted(listed.keys() & present):
         path = package / file
         if path.is_symlink() or not path.is_file():
             faults.append(f"{file}: expected a file, found a link or a special file")
             continue
         found = asdict(manifest.record(path))
-        faults += [f"{file}: {key}: expected {listed[file][key]}, found {found[key]}"
-                   for key in ("size", "sha256") if found[key] != listed[file][key]]
+        faults += [
+            f"{file}: {key}: expected {listed[file][key]}, found {found[key]}"
+            for key in ("size", "sha256")
+            if found[key] != listed[file][key]
+        ]
     if faults:
         raise InvalidDocumentError(faults)
     return f"{len(listed)} files, {sum(file['size'] for file in listed.values())} bytes, as listed"
@@ -112,18 +110,42 @@ def _check_files(package: Path, contents: Mapping[str, Any]) -> str:
 def _check_bytecode(package: Path, contents: Mapping[str, Any]) -> str:
     found = [file for file in _files_in(package) if _is_bytecode(file)]
     if found:
-        remove = shlex.join(["find", str(package), "(", "-name", "__pycache__", "-o", "-name", "*.py[co]", ")",
-                             "-prune", "-exec", "rm", "-r", "{}", "+"])
-        raise InvalidDocumentError([f"{file}: bytecode, which Python can run in place of the source that was hashed; "
-                                    f"remove it with: {remove}" for file in found])
+        remove = shlex.join(
+            [
+                "find",
+                str(package),
+                "(",
+                "-name",
+                "__pycache__",
+                "-o",
+                "-name",
+                "*.py[co]",
+                ")",
+                "-prune",
+                "-exec",
+                "rm",
+                "-r",
+                "{}",
+                "+",
+            ]
+        )
+        raise InvalidDocumentError(
+            [
+                f"{file}: bytecode, which Python can run in place of the source that was hashed; "
+                f"remove it with: {remove}"
+                for file in found
+            ]
+        )
     return f"none beside the sources in {contents['entry']}/"
 
 
-def _check_checkpoint(package: Path, contents: Mapping[str, Any]) -> str:
+def _check_checkpoint(_package: Path, contents: Mapping[str, Any]) -> str:
     file, sha256 = contents["checkpoint"]["file"], contents["checkpoint"]["sha256"]
     listed = contents["files"].get(file, {"sha256": "none"})["sha256"]
     if listed != sha256:
-        raise HubpkgError(f"{manifest.NAME}: checkpoint.sha256: expected {listed}, as listed for {file}, found {sha256}")
+        raise HubpkgError(
+            f"{manifest.NAME}: checkpoint.sha256: expected {listed}, as listed for {file}, found {sha256}"
+        )
     expected = f"{contents['model']}-{sha256[:8]}.ckpt"
     if file != expected:
         raise HubpkgError(f"{manifest.NAME}: checkpoint.file: expected {expected}, found {file}")
@@ -136,38 +158,49 @@ def _check_entrypoint(package: Path, contents: Mapping[str, Any]) -> str:
     return f"{name} defines {entrypoint.FUNCTION}(name, ...)"
 
 
-def evaluate(package: Path) -> dict[str, Any]:
+def evaluation_of(package: Path) -> dict[str, Any]:
     """The metrics that the package's predictions show, as the manifest holds them."""
-    return evaluation.evaluate(evaluation.read_predictions(package / PREDICTIONS)).as_json()
+    return evaluation.evaluate(evaluation.read_predictions(package / evaluation.PREDICTIONS)).as_json()
 
 
-def measure(package: Path) -> dict[str, Any]:
+def performance_of(package: Path) -> dict[str, Any]:
     """The figures that the package's timing samples and parameters show, as the manifest holds them."""
-    training, inference = performance.read_timing(package / TIMING)
-    return performance.measure(training, inference, performance.read_parameters(package / PARAMETERS)).as_json()
+    training, inference = performance.read_timing(package / performance.TIMING)
+    return performance.measure(
+        training, inference, performance.read_parameters(package / performance.PARAMETERS)
+    ).as_json()
 
 
 def _check_evaluation(package: Path, contents: Mapping[str, Any]) -> str:
-    _compare("evaluation", PREDICTIONS, evaluate(package), contents["evaluation"])
+    _compare("evaluation", evaluation.PREDICTIONS, evaluation_of(package), contents["evaluation"])
     measured = contents["evaluation"]
-    return (f"top-1 {measured['top1']['percent']:.2f} %, top-5 {measured['top5']['percent']:.2f} % of "
-            f"{measured['samples']} images, computed again from {PREDICTIONS}")
+    return (
+        f"top-1 {measured['top1']['percent']:.2f} %, top-5 {measured['top5']['percent']:.2f} % of "
+        f"{measured['samples']} images, computed again from {evaluation.PREDICTIONS}"
+    )
 
 
 def _check_performance(package: Path, contents: Mapping[str, Any]) -> str:
-    _compare("performance", TIMING, measure(package), contents["performance"])
-    return f"{len(contents['performance'])} figures, computed again from {TIMING} and {PARAMETERS}"
+    _compare("performance", performance.TIMING, performance_of(package), contents["performance"])
+    return (
+        f"{len(contents['performance'])} figures, computed again from {performance.TIMING} and {performance.PARAMETERS}"
+    )
 
 
 def _compare(section: str, source: str, computed: Mapping[str, Any], claimed: Mapping[str, Any]) -> None:
     faults = []
     for key, value in computed.items():
         if isinstance(value, dict):
-            faults += [f"{manifest.NAME}: {section}.{key}.{part}: expected {value[part]}, as {source} shows, "
-                       f"found {claimed[key][part]}" for part in value if value[part] != claimed[key][part]]
+            faults += [
+                f"{manifest.NAME}: {section}.{key}.{part}: expected {value[part]}, as {source} shows, "
+                f"found {claimed[key][part]}"
+                for part in value
+                if value[part] != claimed[key][part]
+            ]
         elif value != claimed[key]:
-            faults.append(f"{manifest.NAME}: {section}.{key}: expected {value}, as {source} shows, "
-                          f"found {claimed[key]}")
+            faults.append(
+                f"{manifest.NAME}: {section}.{key}: expected {value}, as {source} shows, found {claimed[key]}"
+            )
     if faults:
         raise InvalidDocumentError(faults)
 
@@ -199,8 +232,9 @@ def _field(lines: list[str], wanted: str, found: str, number: int) -> str:
         rows = [i for i in range(number) if not lines[i].startswith("|")]
         header = lines[rows[-1] + 1]
         cells = zip(*(line.strip().strip("|").split("|") for line in (header, wanted, found)), strict=True)
-        column, expected, value = next(cell for cell in cells if cell[1] != cell[2])
-        return f"column {column.strip()!r}: expected {expected.strip()!r}, found {value.strip()!r}"
+        for column, expected, value in cells:
+            if expected != value:
+                return f"column {column.strip()!r}: expected {expected.strip()!r}, found {value.strip()!r}"
     key, colon, _ = wanted.partition(": ")
     label = f"{key.strip()}: " if colon and " " not in key.strip() else ""
     return f"{label}expected {wanted.strip()!r}, found {found.strip()!r}"

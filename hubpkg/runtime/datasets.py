@@ -64,6 +64,7 @@ class Source:
     images: Callable[[str, Path | None], Images]
 
     def card_text(self) -> dict[str, str]:
+        """What the card says of the dataset."""
         return {key: getattr(self, key) for key in ("title", "evaluated", "preparation", "argument")}
 
 
@@ -133,8 +134,10 @@ def _digits_images(split: str, _: Path | None) -> Images:
 def _digits_fingerprint(_: Path | None) -> str:
     package = importlib.util.find_spec("sklearn")
     if package is None or package.origin is None:
-        raise HubpkgError("digits: expected scikit-learn, which holds the images, found none; "
-                          "install it with: pip install 'hubpkg[runtime]'")
+        raise HubpkgError(
+            "digits: expected scikit-learn, which holds the images, found none; "
+            "install it with: pip install 'hubpkg[runtime]'"
+        )
     data = Path(package.origin).parent / "datasets" / "data" / "digits.csv.gz"
     return hashlib.sha256(data.read_bytes() + b"split" + bytes([TEST_SHARE_SEED])).hexdigest()
 
@@ -161,8 +164,10 @@ def _imagenet_images(split: str, data_dir: Path | None) -> Images:
     synsets = sorted({file.parent.name for file in files})
     classes = {synset: index for index, synset in enumerate(synsets)}
     if len(classes) != _IMAGENET_CLASSES:
-        raise HubpkgError(f"imagenet2012: expected images in each of the 1,000 synset folders of {data_dir}, "
-                          f"found some in {len(classes)}")
+        raise HubpkgError(
+            f"imagenet2012: expected images in each of the 1,000 synset folders of {data_dir}, "
+            f"found some in {len(classes)}"
+        )
     return Images(
         names=[f"{file.parent.name}/{file.name}" for file in files],
         labels=[classes[file.parent.name] for file in files],
@@ -185,8 +190,8 @@ SOURCES = {
         title="Digits",
         evaluated="the test split, a fifth of the 1,797 images, stratified by class and fixed by a seed",
         preparation=(
-            "Digits is the test part of the Optical Recognition of Handwritten Digits data (E. Alpaydin, C. Kaynak), 1,797 grey\n"
-            "images of 8x8 pixels in ten classes. scikit-learn holds it: there is nothing to download."
+            "Digits is the test part of the Optical Recognition of Handwritten Digits data (E. Alpaydin, C. Kaynak):\n"
+            "1,797 grey images of 8x8 pixels in ten classes. scikit-learn holds it: there is nothing to download."
         ),
         argument="",
         fingerprint=_digits_fingerprint,
@@ -196,8 +201,8 @@ SOURCES = {
         title="ImageNet-1K",
         evaluated="the validation set",
         preparation=(
-            "Download the [ImageNet-1K](https://www.image-net.org/challenges/LSVRC/2012/index.php) images, and lay them out as\n"
-            "`train/<synset>/*.JPEG` and `val/<synset>/*.JPEG`."
+            "Get the [ImageNet-1K](https://www.image-net.org/challenges/LSVRC/2012/index.php) images, and lay them\n"
+            "out as `train/<synset>/*.JPEG` and `val/<synset>/*.JPEG`."
         ),
         argument=" --data-dir /path/to/imagenet",
         fingerprint=_imagenet_fingerprint,

@@ -1,14 +1,12 @@
 """MindSpore, set up so that its users see none of the noise that they can do nothing about."""
 
 import atexit
-import sys
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from functools import cache
 from importlib import metadata
 from typing import Any
 
-from hubpkg.errors import HubpkgError
+from hubpkg.errors import HubpkgError, SlowFrameworkWarning
 
 _FAST_ON_CPU = ((2, 7), (2, 8))  # from 2.9 on, convolutions on the CPU take 80 to 100 times as long
 
@@ -22,11 +20,13 @@ def version() -> str:
     try:
         found = metadata.version("mindspore")
     except metadata.PackageNotFoundError:
-        raise HubpkgError("expected MindSpore 2.7 to 2.10, found none; install it with: pip install 'hubpkg[build]'"
-                          ) from None
+        raise HubpkgError(
+            "expected MindSpore 2.7 to 2.10, found none; install it with: pip install 'hubpkg[build]'"
+        ) from None
     if _minor(found) not in {(2, 7), (2, 8), (2, 9), (2, 10)}:
-        raise HubpkgError(f"expected MindSpore 2.7 to 2.10, found {found}; install one with: "
-                          "pip install 'hubpkg[build]'")
+        raise HubpkgError(
+            f"expected MindSpore 2.7 to 2.10, found {found}; install one with: pip install 'hubpkg[build]'"
+        )
     return found
 
 
@@ -34,22 +34,27 @@ def _minor(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
 
 
+@cache
 def load() -> Any:
-    """The module ``mindspore``, quiet at exit.
+    """The module ``mindspore``, quiet at exit; warns, once, of one that is slow on the CPU.
 
     Raises:
         HubpkgError: it is not installed, or can't be imported.
     """
     found = version()
     _check_numpy(found)
-    fresh = "mindspore" not in sys.modules
     try:
         import mindspore
     except ImportError as error:
         raise HubpkgError(f"expected MindSpore {found} to import, found: {error}") from None
-    if fresh:
-        # At exit MindSpore's modules are emptied before its cells are deleted, and each cell's __del__ then complains.
-        atexit.register(_forget_finalizer, mindspore.nn.Cell)
+    # At exit MindSpore's modules are emptied before its cells are deleted, and each cell's __del__ then complains.
+    atexit.register(_forget_finalizer, mindspore.nn.Cell)
+    if mindspore.get_context("device_target") == "CPU" and _minor(found) not in _FAST_ON_CPU:
+        warnings.warn(
+            f"MindSpore {found} is several times slower on the CPU than 2.8.0; for speed: pip install mindspore==2.8.0",
+            SlowFrameworkWarning,
+            stacklevel=2,
+        )
     return mindspore
 
 
@@ -61,17 +66,18 @@ def _forget_finalizer(cell: type) -> None:
 def _check_numpy(found: str) -> None:
     numpy = metadata.version("numpy")
     if int(numpy.split(".")[0]) > 1:
-        raise HubpkgError(f"expected numpy below 2, which MindSpore {found} needs, found {numpy}; "
-                          "install it with: pip install 'numpy<2'")
+        raise HubpkgError(
+            f"expected numpy below 2, which MindSpore {found} needs, found {numpy}; "
+            "install it with: pip install 'numpy<2'"
+        )
 
 
-def start(jit_level: str, device: str | None, report: Callable[[str], None]) -> Any:
+def start(jit_level: str, device: str | None) -> Any:
     """MindSpore in graph mode on ``device`` (default: the one that it was built for), at ``jit_level``.
 
     Args:
         jit_level: O0, O1 or O2.
         device: CPU or Ascend.
-        report: told, in one line, of a MindSpore that is slow on this device.
 
     Raises:
         HubpkgError: the device is not there.
@@ -83,7 +89,4 @@ def start(jit_level: str, device: str | None, report: Callable[[str], None]) -> 
         mindspore.set_context(mode=mindspore.GRAPH_MODE, jit_level=jit_level)
     except (RuntimeError, ValueError) as error:
         raise HubpkgError(f"expected a usable device {device}, found: {str(error).strip().splitlines()[0]}") from None
-    if mindspore.get_context("device_target") == "CPU" and _minor(mindspore.__version__) not in _FAST_ON_CPU:
-        report(f"MindSpore {mindspore.__version__} is several times slower on the CPU than 2.8.0; "
-               "for speed: pip install mindspore==2.8.0")
     return mindspore

@@ -45,14 +45,17 @@ def predict(network: Any, dataset: str, data_dir: Path | None, recipe: Mapping[s
     network(mindspore.Tensor(np.zeros(shape, np.float32))).asnumpy()  # compiles
     batches = datasets.pipeline(images, recipe, BATCH_SIZE, shuffle=False, drop=False)
     started = time.perf_counter()
-    for batch, _ in track(batches.create_tuple_iterator(num_epochs=1, output_numpy=True), "evaluate",
-                          -(-len(images) // BATCH_SIZE)):
+    for batch, _ in track(
+        batches.create_tuple_iterator(num_epochs=1, output_numpy=True), "evaluate", -(-len(images) // BATCH_SIZE)
+    ):
         # The last batch is filled up, so that one graph serves all; what was added is cut off again.
         padded = np.concatenate([batch, np.zeros((BATCH_SIZE - len(batch), *batch.shape[1:]), batch.dtype)])
         logits = network(mindspore.Tensor(padded)).asnumpy()[: len(batch)]
         if not np.isfinite(logits).all():
-            raise HubpkgError(f"expected finite logits, found others for an image of "
-                              f"{images.names[len(predictions)]} and the {len(batch) - 1} after it")
+            raise HubpkgError(
+                f"expected finite logits, found others for an image of "
+                f"{images.names[len(predictions)]} and the {len(batch) - 1} after it"
+            )
         order = np.argsort(-logits, axis=1, kind="stable")[:, :TOP_K]
         for classes, values in zip(order, np.take_along_axis(logits, order, 1), strict=True):
             index = len(predictions)

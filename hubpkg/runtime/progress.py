@@ -13,7 +13,11 @@ def track(items: Iterable[T], label: str, total: int) -> Iterator[T]:
     """Yield ``items`` while a bar on stderr shows how many of ``total`` are done."""
     console = Console(stderr=True)
     columns = [
-        TextColumn("{task.description:12}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn()
+        TextColumn("{task.description:12}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
     ]
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         yield from progress.track(items, total=total, description=label)

@@ -65,6 +65,4 @@ def _time(run: Callable[[], Any], label: str, samples: int) -> list[float]:
 
 def parameters(network: Any) -> list[Parameter]:
     """The parameters of ``network``, in its order."""
-    return [
-        Parameter(p.name, tuple(p.shape), str(p.dtype), bool(p.requires_grad)) for p in network.get_parameters()
-    ]
+    return [Parameter(p.name, tuple(p.shape), str(p.dtype), bool(p.requires_grad)) for p in network.get_parameters()]

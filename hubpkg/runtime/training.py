@@ -32,8 +32,10 @@ def check_supported(recipe: Mapping[str, Any]) -> None:
     unsupported = sorted(set(recipe) - _SUPPORTED)
     if unsupported or recipe.get("devices", 1) != 1:
         what = ", ".join(unsupported) or f"{recipe['devices']} devices"
-        raise HubpkgError(f"the recipe for {recipe['dataset']} asks for what hubpkg can't train with yet: {what}; "
-                          "give trained weights with --checkpoint FILE")
+        raise HubpkgError(
+            f"the recipe for {recipe['dataset']} asks for what hubpkg can't train with yet: {what}; "
+            "give trained weights with --checkpoint FILE"
+        )
 
 
 def learning_rates(recipe: Mapping[str, Any], steps_per_epoch: int) -> list[float]:
@@ -65,8 +67,10 @@ def train(network: Any, recipe: Mapping[str, Any], data_dir: Path | None, log: P
 
     images = datasets.find(recipe["dataset"]).images("train", data_dir)
     if len(images) < recipe["batch_size"]:
-        raise HubpkgError(f"batch_size: expected at most the {len(images)} training images of {recipe['dataset']}, "
-                          f"found {recipe['batch_size']}")
+        raise HubpkgError(
+            f"batch_size: expected at most the {len(images)} training images of {recipe['dataset']}, "
+            f"found {recipe['batch_size']}"
+        )
     dataset.config.set_seed(recipe["seed"])
     data = datasets.pipeline(images, recipe, recipe["batch_size"], shuffle=True, drop=recipe["drop_remainder"])
     rates = learning_rates(recipe, data.get_dataset_size())
@@ -79,8 +83,10 @@ def train(network: Any, recipe: Mapping[str, Any], data_dir: Path | None, log: P
             loss = float(cell(batch, labels).asnumpy())
             milliseconds.append(round((time.perf_counter() - started) * 1e3, 3))
             if not math.isfinite(loss):
-                raise HubpkgError(f"expected a finite loss, found {loss} at step {step + 1}, epoch {epoch + 1}, "
-                                  f"lr {rates[step]:g}; try a lower lr")
+                raise HubpkgError(
+                    f"expected a finite loss, found {loss} at step {step + 1}, epoch {epoch + 1}, "
+                    f"lr {rates[step]:g}; try a lower lr"
+                )
             entry = {"step": step + 1, "epoch": epoch + 1, "loss": loss, "lr": rates[step], "ms": milliseconds[-1]}
             lines.write(json.dumps(entry) + "\n")
     network.set_train(False)
@@ -121,8 +127,11 @@ def step_cell(network: Any, recipe: Mapping[str, Any], rates: list[float]) -> An
     # Weight decay is for matrices and kernels; biases and scales, of one dimension, go without.
     decayed = [p for p in network.trainable_params() if p.ndim > 1]
     others = [p for p in network.trainable_params() if p.ndim <= 1]
-    groups = [{"params": decayed, "weight_decay": recipe["weight_decay"]}, {"params": others, "weight_decay": 0.0},
-              {"order_params": network.trainable_params()}]
+    groups = [
+        {"params": decayed, "weight_decay": recipe["weight_decay"]},
+        {"params": others, "weight_decay": 0.0},
+        {"order_params": network.trainable_params()},
+    ]
     optimizer = nn.AdamWeightDecay([g for g in groups if g.get("params") != []], learning_rate=rates)
     loss = nn.CrossEntropyLoss(label_smoothing=recipe["label_smoothing"])
     scale = recipe.get("loss_scale", 1.0)

@@ -54,6 +54,16 @@ def fourier_positions(height, width):
     return Tensor(np.concatenate([rows, columns])[None], mindspore.float32)
 
 
+def erf(z):
+    """Error function of ``z`` >= 0 to within 1.5e-7, as good as float32 (Abramowitz and Stegun, formula 7.1.26).
+
+    MindSpore's own operator cannot be exported to ONNX, nor can the reciprocal that newer versions make of ``1.0 / z``.
+    """
+    t = ops.Div()(1.0, 1.0 + 0.3275911 * z)
+    series = t * (0.254829592 + t * (-0.284496736 + t * (1.421413741 + t * (-1.453152027 + t * 1.061405429))))
+    return 1.0 - series * ops.exp(-z * z)
+
+
 class GELU(nn.Cell):
     """Gaussian error linear unit, by its tanh approximation or exact.
 
@@ -67,10 +77,16 @@ class GELU(nn.Cell):
 
     def construct(self, x):
         if self.exact:
-            return 0.5 * x * (1.0 + ops.erf(x * 0.7071067811865476))
+            magnitude = ops.abs(x)
+            return 0.5 * (x + magnitude * erf(0.7071067811865476 * magnitude))
         if self.fused:
             return ops.gelu(x, approximate="tanh")
         return 0.5 * x * (1.0 + ops.tanh(0.7978845608028654 * (x + 0.044715 * x * x * x)))
+
+
+def l2_normalize(x):
+    """``x`` divided by its norm along the last axis, spelled out since the ready operator has no ONNX counterpart."""
+    return x / ops.sqrt(ops.maximum((x * x).sum(-1, keepdims=True), 1e-24))
 
 
 def dense(in_channels, out_channels):
@@ -131,7 +147,7 @@ class CrossCovarianceAttention(nn.Cell):
         qkv = qkv.reshape((b, 3 * self.num_heads, c // self.num_heads, n))  # (B, 3h, d, N)
         q, k, v = ops.Split(axis=1, output_num=3)(qkv)  # (B, h, d, N); slices would double the time on the CPU
         if self.normalize_qk:
-            q, k = ops.L2Normalize(axis=-1, epsilon=1e-24)(q), ops.L2Normalize(axis=-1, epsilon=1e-24)(k)
+            q, k = l2_normalize(q), l2_normalize(k)
         attention = ops.BatchMatMul(transpose_b=True)(q, k) * self.temperature  # (B, h, d, d)
         attention = ops.softmax(attention, axis=-1)
         x = ops.BatchMatMul()(attention, v)  # (B, h, d, N)
@@ -269,14 +285,26 @@ class XCiT(nn.Cell):
         exact_gelu=False,
     ):
         super().__init__()
-        if in_channels not in (1, 2, 3, 4):
-            raise ValueError(f"XCiT expects in_channels from 1 to 4, found {in_channels!r}")
+        counts = {
+            "in_channels": in_channels,
+            "num_classes": num_classes,
+            "patch_size": patch_size,
+            "dim": dim,
+            "depth": depth,
+            "num_heads": num_heads,
+            "class_depth": class_depth,
+        }
+        for name, value in counts.items():
+            if not isinstance(value, int) or value < 1:
+                raise ValueError(f"XCiT expects {name} to be an integer of at least 1, found {value!r}")
+        if in_channels > 4:
+            raise ValueError(f"XCiT expects in_channels from 1 to 4, found {in_channels}")
         if patch_size not in (8, 16):
-            raise ValueError(f"XCiT expects patch_size 8 or 16, found {patch_size!r}")
-        if not isinstance(num_classes, int) or num_classes < 1:
-            raise ValueError(f"XCiT expects num_classes of at least 1, found {num_classes!r}")
+            raise ValueError(f"XCiT expects patch_size 8 or 16, found {patch_size}")
         if dim % num_heads or dim % patch_size:
-            raise ValueError(f"XCiT expects dim to be a multiple of num_heads and patch_size, found {dim}")
+            raise ValueError(
+                f"XCiT expects dim to be a multiple of num_heads ({num_heads}) and patch_size ({patch_size}), found {dim}"
+            )
         self.in_channels = in_channels
         self.patch_size = patch_size
         self.cls_token = Parameter(initializer(TruncatedNormal(0.02), (1, 1, dim), mindspore.float32))
