@@ -1,5 +1,6 @@
 """A card's text <-> its front matter and body, and the grammar of its ``evaluation`` field."""
 
+import io
 import json
 import re
 from collections.abc import Mapping
@@ -55,12 +56,12 @@ def parse(text: str, name: str) -> Card:
     Raises:
         InvalidDocumentError: the front matter is missing, or not a YAML mapping; names the line.
     """
-    lines = text.splitlines(keepends=True)
+    lines = list(io.StringIO(text, newline=""))
     rules = [number for number, line in enumerate(lines) if line.startswith("---")]
     try:
         start, end, *_ = rules
     except ValueError:
-        found = f"{len(rules)} such lines"
+        found = f"one, line {rules[0] + 1}" if rules else "none"
         raise InvalidDocumentError(
             [f"{name}: expected a front matter between two lines '---', found {found}"]
         ) from None
@@ -81,7 +82,7 @@ def parse_evaluation(text: str) -> dict[str, float]:
     """
     metrics: dict[str, float] = {}
     for part in text.split("|"):
-        match = re.fullmatch(r"\s*(\S*?[^\d.\s])(\d+(?:\.\d+)?)\s*", part)
+        match = re.fullmatch(r"\s*(\S*?[^\d.\s])(\d+(?:\.\d+)?(?:e-?\d+)?)\s*", part)
         if match is None or match[1] in metrics:
             raise HubpkgError(f"evaluation: expected parts such as 'top1acc77.27', each metric once, found {part!r}")
         metrics[match[1]] = float(match[2])
@@ -117,9 +118,10 @@ def render(manifest: Mapping[str, Any]) -> str:
 
 
 def _yaml_scalar(value: str) -> str:
-    """``value`` plain where YAML reads it back as this text, else in quotes."""
+    """``value`` plain where YAML reads it back as this text, by the hub's rules and by hubpkg's, else in quotes."""
+    line = f"key: {value}"
     try:
-        plain = yaml.safe_load(f"key: {value}") == {"key": value}
-    except (yaml.YAMLError, ValueError):
+        plain = yaml.safe_load(line) == documents.Document(line, "card").data == {"key": value}
+    except (yaml.YAMLError, ValueError, HubpkgError):
         plain = False
     return value if plain else json.dumps(value, ensure_ascii=False)

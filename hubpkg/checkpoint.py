@@ -1,6 +1,8 @@
 """Where a package's weights come from, trained here or given as a file, and whether they fit the network."""
 
-from collections.abc import Iterable, Mapping
+import logging
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +23,13 @@ def load(path: Path) -> Mapping[str, Any]:
         what = f"the suffix {path.suffix!r}" if path.is_file() else "no such file"
         raise CheckpointError(f"{path}: expected a checkpoint file *.ckpt, found {what}")
     try:
-        parameters: Mapping[str, Any] = mindspore.load_checkpoint(str(path))
+        with _unlogged():
+            parameters: Mapping[str, Any] = mindspore.load_checkpoint(str(path))
     # What load_checkpoint raises on a damaged file is not documented, and differs between versions.
-    except (ValueError, TypeError, RuntimeError, KeyError, AttributeError, OSError, MemoryError) as error:
-        found = str(error).strip().splitlines() or [type(error).__name__]
+    except (ValueError, TypeError, RuntimeError, KeyError, AttributeError, OSError, MemoryError):
         raise CheckpointError(
-            f"{path}: expected a MindSpore checkpoint, found {path.stat().st_size} bytes that are "
-            f"not one ({found[0]}); is it cut short or of another framework?"
+            f"{path}: expected a MindSpore checkpoint, found {path.stat().st_size} bytes that are not one; "
+            "is it cut short, or of another framework? Get it again, or save it with mindspore.save_checkpoint"
         ) from None
     return parameters
 
@@ -44,7 +46,7 @@ def restore(network: Any, path: Path) -> None:
     if differences:
         more = f"; and {len(differences) - _SHOWN} more" if len(differences) > _SHOWN else ""
         raise CheckpointError(
-            f"{path}: expected the parameters of the network, found {len(differences)} differences: "
+            f"{path}: expected the network's parameters, found {len(differences)} not as there: "
             + "; ".join(differences[:_SHOWN])
             + more
         )
@@ -70,10 +72,22 @@ def save(network: Any, path: Path) -> None:
     """
     mindspore = framework.load()
     try:
-        mindspore.save_checkpoint(network, str(path))
+        with _unlogged():
+            mindspore.save_checkpoint(network, str(path))
     except (RuntimeError, OSError) as error:
         raise CheckpointError(
             f"{path}: expected to write a checkpoint, found: {str(error).strip().splitlines()[0]}"
         ) from None
     path.chmod(0o644)  # MindSpore leaves it readable by its owner alone
     restore(network, path)
+
+
+@contextmanager
+def _unlogged() -> Iterator[None]:
+    """Keep MindSpore from logging what it raises as well."""
+    level = logging.root.manager.disable
+    logging.disable()
+    try:
+        yield
+    finally:
+        logging.disable(level)

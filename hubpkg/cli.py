@@ -13,13 +13,14 @@ from typing import Any, NoReturn
 from hubpkg import __version__
 from hubpkg.errors import HubpkgError, SlowFrameworkWarning
 
+_PUBLICATION_KEYS = ("author", "user-id", "publisher", "repo-link", "asset-base-url")  # of model.yaml
 _FINDING, _UNUSABLE, _INTERRUPTED, _PIPE_CLOSED = 1, 2, 130, 141
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command in ``arguments`` (default: the process's); give the exit status."""
     options = _parser().parse_args(arguments)
-    os.environ.setdefault("GLOG_v", "3")  # of MindSpore's log show errors: its warnings are not about this command
+    os.environ.setdefault("GLOG_v", "4")  # MindSpore raises its errors too; its log would only say them twice
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -29,6 +30,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
     except HubpkgError as error:
         _say(f"hubpkg: error: {error}")
+    except ModuleNotFoundError as error:
+        _say(
+            f"hubpkg: error: expected the module {error.name}, which this command needs, found none; install it with: "
+            "pip install 'hubpkg[build]', or 'hubpkg[runtime]' beside a MindSpore of your own"
+        )
     except BrokenPipeError:  # whoever read the output has had enough of it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _PIPE_CLOSED
@@ -149,7 +155,7 @@ def _packages_in(dist: Path) -> list[Path]:
 def _job(options: argparse.Namespace) -> Any:
     from hubpkg import package, spec
 
-    given = {key: getattr(options, key.replace("-", "_"), None) for key in spec.PUBLICATION_KEYS}
+    given = {key: getattr(options, key.replace("-", "_"), None) for key in _PUBLICATION_KEYS}
     overrides = {key: value for key, value in given.items() if value is not None}
     model = spec.read_spec(options.model, options.dataset, overrides)
     return package.Job(model, options.data_dir, options.device, _say)
@@ -188,8 +194,8 @@ def _parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help="folder that the package is put in (default: dist)",
     )
-    build.add_argument("--asset-base-url", metavar="URL", help="where the card says the checkpoint is; ends in /")
-    build.add_argument("--repo-link", metavar="URL", help="where the card says the entrypoint's folder is")
+    for key in _PUBLICATION_KEYS:
+        build.add_argument(f"--{key}", metavar="TEXT", help=f"{key} of this package (default: model.yaml's)")
 
     train = command("train", _train, "train a model by its recipe; print the checkpoint's path")
     _add_job_arguments(train)

@@ -8,11 +8,12 @@ import importlib.util
 import linecache
 import sys
 import threading
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
 from hubpkg.errors import HubpkgError
 
@@ -20,7 +21,7 @@ FILE = "mindspore_hub_conf.py"
 FUNCTION = "create_network"
 DEFAULTS = "create_network.json"  # the default arguments of create_network in a package, beside FILE
 
-_LOADING = threading.Lock()
+_LOADING = threading.RLock()  # a package may load another one
 
 
 def check(source: bytes, name: str) -> None:
@@ -30,9 +31,13 @@ def check(source: bytes, name: str) -> None:
         HubpkgError: it does not; says what it has instead.
     """
     try:
-        tree = ast.parse(source)
-    except (SyntaxError, ValueError, RecursionError) as error:
+        with warnings.catch_warnings():  # Python warns of some sources that are right all the same
+            warnings.simplefilter("ignore")
+            tree = ast.parse(source)
+    except (SyntaxError, ValueError) as error:
         raise HubpkgError(f"{name}: expected Python source, found: {error}") from None
+    except (MemoryError, RecursionError):  # what the parser raises, whatever memory there is
+        raise HubpkgError(f"{name}: expected Python source, found expressions nested too deep to be read") from None
     found = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == FUNCTION]
     if not found:
         raise HubpkgError(f"{name}: expected a function {FUNCTION}(name, ...), found none")
@@ -81,6 +86,15 @@ def loaded(folder: Path, sources: Mapping[str, bytes]) -> Iterator[Callable[...,
             sys.path[:] = path
 
 
+class _EntryModule(ModuleType):
+    """A module that the import system, while it loads the folder, knows by its plain name, and all else by its own."""
+
+    @property
+    def __name__(self) -> str:  # type: ignore[override]
+        plain = self.__spec__.name if self.__spec__ else None
+        return plain if plain and sys.modules.get(plain) is self else str(self.__dict__["__name__"])
+
+
 class _SourceFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     """Finds the modules of one entry folder in the bytes that were hashed."""
 
@@ -114,15 +128,23 @@ class _SourceFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         spec.has_location = True
         return spec
 
+    def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType:
+        return _EntryModule(spec.name)
+
     def exec_module(self, module: ModuleType) -> None:
         spec = module.__spec__
         assert spec is not None  # noqa: S101 - the import system sets it
         assert spec.origin is not None  # noqa: S101 - find_spec sets it
         source = self._sources[self._modules[spec.name]]
         # Under its own name for good: classes and functions of the module carry it, and graph mode looks there.
-        module.__name__ = f"{self._prefix}.{spec.name}"
-        sys.modules[module.__name__] = module
+        name = f"{self._prefix}.{spec.name}"
+        module.__dict__["__name__"] = name
+        sys.modules[name] = module
         # Graph mode compiles from the text that linecache holds; without a time it is never read again from disk.
-        text = importlib.util.decode_source(source)
-        linecache.cache[spec.origin] = (len(text), None, text.splitlines(keepends=True), spec.origin)
-        exec(compile(source, spec.origin, "exec", dont_inherit=True), module.__dict__)  # noqa: S102
+        lines = importlib.util.decode_source(source).splitlines(keepends=True)
+        file, cache = spec.origin, cast("dict[str, Any]", linecache.cache)
+        while len(entry := cache.get(file, ())) > 1 and entry[2] != lines:
+            # Another version was loaded from here, and its cells may not be compiled yet: spell the path differently.
+            file = f"{self._folder}/.{file.removeprefix(str(self._folder))}"
+        cache[file] = (len(source), None, lines, file)
+        exec(compile(source, file, "exec", dont_inherit=True), module.__dict__)  # noqa: S102

@@ -115,7 +115,7 @@ def read_predictions(path: Path) -> list[Prediction]:
                 if prediction is None or prediction.image in images:
                     raise HubpkgError(
                         f"{path}:{reader.line_num}: expected one image's label, {width} different "
-                        f"classes and falling logits, found {','.join(row)[:80]}"
+                        f"classes and falling logits, found {','.join(row)[:80]!r}"
                     )
                 images.add(prediction.image)
                 predictions.append(prediction)
@@ -168,18 +168,20 @@ def compare(stored: Sequence[Prediction], rerun: Sequence[Prediction], tolerance
         if new is None:
             differing.append(f"{old.image}: not in the dataset any more")
             continue
-        moves = [abs(a - b) for a, b in zip(old.logits, new.logits, strict=False)]
+        was: Mapping[int, float] = dict(zip(old.classes, old.logits, strict=True))
         now: Mapping[int, float] = dict(zip(new.classes, new.logits, strict=True))
-        moves += [abs(logit - now[c]) for c, logit in zip(old.classes, old.logits, strict=True) if c in now]
-        # a class that left the list had at most the logit of the last one in it
-        moves += [
-            max(0.0, logit - new.logits[-1]) for c, logit in zip(old.classes, old.logits, strict=True) if c not in now
-        ]
+        moves = [abs(a - b) for a, b in zip(old.logits, new.logits, strict=False)]
+        moves += [abs(logit - now[c]) for c, logit in was.items() if c in now]
+        # A class that is not among the five has at most the logit of the last one that is.
+        moves += [logit - new.logits[-1] for c, logit in was.items() if c not in now]
+        moves += [logit - old.logits[-1] for c, logit in now.items() if c not in was]
         move = max(moves)
         largest = max(largest, move)
         if old.label != new.label:
             differing.append(f"{old.image}: expected label {old.label}, found {new.label}")
-        elif len(old.classes) != len(new.classes) or move > tolerance:
+        elif len(old.classes) != len(new.classes):
+            differing.append(f"{old.image}: expected {len(old.classes)} classes, found {len(new.classes)}")
+        elif move > tolerance:
             differing.append(
                 f"{old.image}: expected classes {old.classes}, found {new.classes}; "
                 f"a logit moved by {move:.2g}, over {tolerance:g}"

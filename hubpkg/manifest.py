@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,23 +53,47 @@ def read(path: Path) -> dict[str, Any]:
         raw = path.read_bytes()
     except OSError as error:
         raise HubpkgError(f"{path.name}: expected a readable manifest, found: {error.strerror}") from None
+    text = raw.decode("utf-8", "surrogateescape")  # other bytes have no digest, and so are named with their key
     try:
-        data = json.loads(raw)
-        canonical = rfc8785.dumps(data)
+        data = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise InvalidDocumentError([f"{path.name}: expected canonical JSON, found: {error}"]) from None
+        key = _key_at(text, getattr(error, "pos", 0))
+        raise InvalidDocumentError([f"{path.name}: {key}: expected canonical JSON, found: {error}"]) from None
     faults = [f"{path.name}: {message}" for _, message in documents.faults_of(data, "manifest")]
     if isinstance(data, dict) and isinstance(data.get("digests"), dict):
-        found = {key: digest(value) for key, value in data.items() if key != "digests"}
+        found = {key: _digest_found(value) for key, value in data.items() if key != "digests"}
         faults += [
             f"{path.name}: {key}: expected the value whose digest is {data['digests'].get(key, 'missing')}, "
             f"found one with {found.get(key, 'none')}"
             for key in sorted(found.keys() | data["digests"].keys())
             if found.get(key) != data["digests"].get(key)
         ]
-    if not faults and raw != canonical:
-        offset = next((i for i, (a, b) in enumerate(zip(raw, canonical, strict=False)) if a != b), len(canonical))
-        faults.append(f"{path.name}: expected canonical JSON (RFC 8785), found other bytes from offset {offset}")
+    if not faults and text != (canonical := rfc8785.dumps(data).decode()):
+        offset = next((i for i, (a, b) in enumerate(zip(text, canonical, strict=False)) if a != b), len(canonical))
+        faults.append(
+            f"{path.name}: {_key_at(text, offset)}: expected canonical JSON (RFC 8785), found other text from "
+            f"character {offset}"
+        )
     if faults:
-        raise InvalidDocumentError(faults)
+        raise InvalidDocumentError([fault.encode(errors="backslashreplace").decode() for fault in faults])
     return dict(data)
+
+
+def _digest_found(value: Any) -> str:
+    try:
+        return digest(value)
+    except (ValueError, RecursionError):  # numbers and text that canonical JSON has not
+        return "none"
+
+
+def _key_at(text: str, offset: int) -> str:
+    """The first-level key of the JSON ``text``, whose keys are words, that the character at ``offset`` belongs to."""
+    key, depth, word = "document", 0, re.compile("[a-z]+")
+    for part in re.finditer(r'"(?:[^"\\]|\\.)*"?|[{}\[\],]', text[:offset]):
+        depth += (part[0] in "{[") - (part[0] in "}]")
+        if (part[0], depth) in (("{", 1), (",", 1)):
+            following = word.search(text, part.end())  # the key's quotes may be what is damaged
+            key = following[0] if following else "document"
+        elif depth == 0:
+            key = "document"
+    return key

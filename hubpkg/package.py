@@ -121,8 +121,9 @@ def _train(job: Job) -> Path:
 
     from hubpkg.runtime import training
 
+    inputs = job.inputs  # says first of all where the data are missing
     training.check_supported(job.spec.recipe)
-    return stages.run("train", job.inputs, produce, job.report)
+    return stages.run("train", inputs, produce, job.report)
 
 
 def _adopt(job: Job, file: Path) -> Path:
@@ -190,7 +191,7 @@ def _digest(weights: Path) -> str:
 
 @contextmanager
 def _output(out: Path, name: str, report: Callable[[str], None]) -> Iterator[Path]:
-    """A new folder in ``out`` for a package that is being made; nothing is left of it, whatever happens."""
+    """The path of a folder in ``out`` in which a package can be made; nothing is left of it, whatever happens."""
     out = out.absolute()
     partial, replaced = out / f".{name}.partial", out / f".{name}.replaced"
     lock = stages.cache_folder() / "locks" / f"{manifest.digest([str(out), name])[:16]}.lock"
@@ -201,7 +202,8 @@ def _output(out: Path, name: str, report: Callable[[str], None]) -> Iterator[Pat
         for leftover in (partial, replaced):
             if leftover.exists():
                 shutil.rmtree(leftover)
-        partial.mkdir(parents=True)
+        partial.mkdir(parents=True)  # shows, before the work begins, that it can be made
+        partial.rmdir()
         try:
             yield partial
         finally:
@@ -216,6 +218,7 @@ def _assemble(partial: Path, job: Job, weights: Path, evaluated: Path, timed: Pa
     from hubpkg.runtime import datasets
 
     spec = job.spec
+    partial.mkdir()
     sha256 = _digest(weights)
     trained = (weights / "training.jsonl").exists()
     files = {

@@ -135,6 +135,7 @@ def read_timing(path: Path) -> tuple[TrainingTiming, InferenceTiming]:
 
 
 _HEADER = ["name", "shape", "dtype", "trainable"]
+_LARGEST = 2**53  # values of one parameter
 
 
 def write_parameters(path: Path, parameters: Sequence[Parameter]) -> None:
@@ -162,11 +163,13 @@ def read_parameters(path: Path) -> list[Parameter]:
                 try:
                     name, shape, dtype, trainable = row
                     sizes = tuple(int(size) for size in shape.split("x")) if shape else ()
+                    if min(sizes, default=1) < 1 or math.prod(sizes) > _LARGEST:
+                        raise ValueError  # noqa: TRY301 - as int() does
                     parameters.append(Parameter(name, sizes, dtype, {"yes": True, "no": False}[trainable]))
                 except (ValueError, KeyError):
                     raise HubpkgError(
                         f"{path}:{reader.line_num}: expected a name, a shape such as 64x3x3x3, a dtype "
-                        f"and yes or no, found {','.join(row)[:80]}"
+                        f"and yes or no, found {','.join(row)[:80]!r}"
                     ) from None
     except (UnicodeDecodeError, csv.Error) as error:
         raise HubpkgError(f"{path}: expected CSV in UTF-8, found: {error}") from None

@@ -11,7 +11,6 @@ from hubpkg import documents, entrypoint
 from hubpkg.errors import HubpkgError, InvalidDocumentError
 from hubpkg.resources import shipped
 
-PUBLICATION_KEYS = ("author", "user-id", "publisher", "repo-link", "asset-base-url")
 _NOT_ON_CARD = frozenset({"model-name", "default-dataset", "datasets"})
 
 
@@ -82,13 +81,13 @@ def find_model(name: str) -> Path:
     Raises:
         HubpkgError: there is none; names the nearest.
     """
-    known = []
+    known: set[str] = set()
     for parent in _model_folders():
-        if (parent / name / "model.yaml").is_file() and Path(name).name == name:
+        here = {path.parent.name for path in parent.glob("*/model.yaml")}
+        if name in here:  # and so no path, such as ../name
             return parent / name
-        if parent.is_dir():
-            known += [path.parent.name for path in sorted(parent.glob("*/model.yaml"))]
-    near = difflib.get_close_matches(name, known, n=3, cutoff=0.5) or sorted(set(known))
+        known |= here
+    near = difflib.get_close_matches(name, sorted(known), n=3, cutoff=0.5) or sorted(known)
     hint = f"the nearest: {', '.join(near)}" if near else "there are none"
     searched = ", ".join(str(parent) for parent in _model_folders())
     raise HubpkgError(f"unknown model {name!r}: expected a folder with a model.yaml in {searched}; {hint}")
@@ -107,11 +106,12 @@ def read_spec(name: str, dataset: str | None = None, overrides: Mapping[str, str
     Args:
         name: the model's name, looked up by :func:`find_model`.
         dataset: one of the datasets that model.yaml names.
-        overrides: values that take the place of model.yaml's publication keys.
+        overrides: values that take the place of model.yaml's publication keys, by the options ``--KEY``.
 
     Raises:
-        InvalidDocumentError: model.yaml or the recipe has faults; holds all of both.
-        HubpkgError: there is no such model or dataset, or a file is missing.
+        InvalidDocumentError: model.yaml does not fit its schema, with every fault; or else something it names, the
+            recipe or an override has faults, with all of these.
+        HubpkgError: there is no such model, or model.yaml can't be read.
     """
     folder = find_model(name)
     faults: list[str] = []
@@ -132,19 +132,19 @@ def read_spec(name: str, dataset: str | None = None, overrides: Mapping[str, str
         for needed in (entrypoint.FILE, fields["figure"]["file"])
         if not (folder / needed).is_file()
     ]
-    dataset = fields["default-dataset"] if dataset is None else dataset
-    if dataset not in fields["datasets"]:
-        raise HubpkgError(
-            f"{document.name}: expected --dataset to be one of {', '.join(fields['datasets'])}, found {dataset!r}"
-        )
+    given, dataset = dataset, fields["default-dataset"] if dataset is None else dataset
     recipe: Mapping[str, Any] = {}
-    try:
-        recipe = _read_recipe(folder / "recipes" / f"{dataset}.yaml", name, dataset)
-    except InvalidDocumentError as error:
-        faults += error.faults
+    if dataset in fields["datasets"]:
+        try:
+            recipe = _read_recipe(folder / "recipes" / f"{dataset}.yaml", name, dataset)
+        except HubpkgError as error:
+            faults += str(error).splitlines()
+    elif given is not None:
+        faults.append(f"--dataset: expected one of {', '.join(fields['datasets'])}, found {dataset!r}")
+    fields = {**fields, **fields["datasets"].get(dataset, {}), **(overrides or {})}
+    faults += [f"--{fault}" for path, fault in documents.faults_of(fields, "model") if path[0] in (overrides or {})]
     if faults:
         raise InvalidDocumentError(faults)
-    fields = {**fields, **fields["datasets"][dataset], **(overrides or {})}
     return ModelSpec(folder, dataset, fields, recipe)
 
 
@@ -157,8 +157,8 @@ def _read_recipe(path: Path, model: str, dataset: str) -> Mapping[str, Any]:
         if recipe[key] != wanted
     ]
     faults += [
-        f"{document.place((key,))}: {key}: expected {recipe['in_channels']} values, one a channel, "
-        f"found {len(recipe[key])}"
+        f"{document.place((key,))}: {key}: expected a list of {recipe['in_channels']}, one value a channel, "
+        f"found {documents.describe(recipe[key])}"
         for key in ("mean", "std")
         if len(recipe[key]) != recipe["in_channels"]
     ]

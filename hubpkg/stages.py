@@ -36,7 +36,7 @@ def run(name: str, inputs: Mapping[str, Any], produce: Callable[[Path], None], r
     """
     folder = cache_folder() / "stages" / f"{name}-{manifest.digest(inputs)[:16]}"
     with locked(folder.with_suffix(".lock"), report):
-        if _is_whole(folder):
+        if _is_whole(folder, inputs):
             report(f"{name}: reused, its inputs have not changed")
             return folder
         partial = folder.with_suffix(".partial")
@@ -47,12 +47,11 @@ def run(name: str, inputs: Mapping[str, Any], produce: Callable[[Path], None], r
         started = time.monotonic()
         try:
             produce(partial)
+            (partial / _RECORD).write_text(_record(partial, inputs), encoding="utf-8")
+            partial.rename(folder)
         except BaseException:  # nothing of it can be used, and the disk may be full
-            shutil.rmtree(partial)
+            shutil.rmtree(partial, ignore_errors=True)
             raise
-        files = {path.name: asdict(manifest.record(path)) for path in sorted(partial.iterdir())}
-        (partial / _RECORD).write_text(json.dumps({"inputs": inputs, "files": files}, indent=1), encoding="utf-8")
-        partial.rename(folder)
         report(f"{name}: done in {time.monotonic() - started:.1f} s")
     return folder
 
@@ -75,9 +74,14 @@ def locked(path: Path, report: Callable[[str], None]) -> Iterator[None]:
         lock.release()
 
 
-def _is_whole(folder: Path) -> bool:
+def _record(folder: Path, inputs: Mapping[str, Any]) -> str:
+    """What a stage's record says: its inputs, and every file of its results."""
+    files = {path.name: asdict(manifest.record(path)) for path in folder.iterdir() if path.name != _RECORD}
+    return json.dumps({"inputs": inputs, "files": files}, indent=1, sort_keys=True)
+
+
+def _is_whole(folder: Path, inputs: Mapping[str, Any]) -> bool:
     try:
-        files = json.loads((folder / _RECORD).read_text(encoding="utf-8"))["files"]
-        return all(asdict(manifest.record(folder / name)) == kept for name, kept in files.items())
-    except (OSError, ValueError):
+        return (folder / _RECORD).read_text(encoding="utf-8") == _record(folder, inputs)
+    except (OSError, UnicodeDecodeError):
         return False

@@ -19,6 +19,11 @@ class Check:
     ok: bool
     detail: str
 
+    def __post_init__(self) -> None:
+        # A detail may quote the package, which must not pass its text off as lines of the output.
+        printable = "".join(c if c.isprintable() else repr(c)[1:-1] for c in self.detail)
+        object.__setattr__(self, "detail", printable)
+
 
 @dataclass(frozen=True)
 class Verification:
@@ -42,6 +47,10 @@ def verify(package: Path) -> Verification:
 
     Whatever is wrong with the package is a finding, a missing or unreadable manifest too.
     """
+    special = [file for file in _files_in(package) if (package / file).is_symlink() or not (package / file).is_file()]
+    if special:  # to read one could take for ever
+        details = [f"{file}: expected a file, found a link or a special file" for file in special]
+        return Verification(package, tuple(Check("files", ok=False, detail=detail) for detail in details))
     try:
         contents = manifest.read(package / manifest.NAME)
     except InvalidDocumentError as error:
@@ -65,6 +74,9 @@ def verify(package: Path) -> Verification:
             checks += [Check(name, ok=False, detail=fault) for fault in error.faults]
         except HubpkgError as error:
             checks.append(Check(name, ok=False, detail=str(error)))
+        except RecursionError:
+            detail = f"{manifest.NAME}: expected values that can be read, found some nested too deep"
+            checks.append(Check(name, ok=False, detail=detail))
         except OSError as error:
             checks.append(
                 Check(name, ok=False, detail=f"{error.filename}: expected a readable file, found: {error.strerror}")
@@ -92,11 +104,7 @@ def _check_files(package: Path, contents: Mapping[str, Any]) -> str:
         if not _is_bytecode(file)
     ]
     for file in sorted(listed.keys() & present):
-        path = package / file
-        if path.is_symlink() or not path.is_file():
-            faults.append(f"{file}: expected a file, found a link or a special file")
-            continue
-        found = asdict(manifest.record(path))
+        found = asdict(manifest.record(package / file))
         faults += [
             f"{file}: {key}: expected {listed[file][key]}, found {found[key]}"
             for key in ("size", "sha256")

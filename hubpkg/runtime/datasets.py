@@ -79,15 +79,15 @@ def find(name: str) -> Source:
     return SOURCES[name]
 
 
-def pipeline(images: Images, recipe: Mapping[str, Any], batch_size: int, *, shuffle: bool, drop: bool) -> Any:
+def pipeline(images: Images, recipe: Mapping[str, Any], batch_size: int, *, training: bool) -> Any:
     """A MindSpore dataset of batches of normalised images and labels.
 
     Args:
         images: the split.
-        recipe: the recipe, for the size and the normalisation.
+        recipe: the recipe, for size, normalisation and augmentation.
         batch_size: images in a batch.
-        shuffle: whether each pass has an order of its own, from MindSpore's dataset seed.
-        drop: whether an incomplete last batch is dropped.
+        training: whether to shuffle and augment, anew in each pass and by MindSpore's dataset seed, and to drop an
+            incomplete last batch if the recipe says so; else every image comes once, in the order of ``images``.
 
     Returns:
         A dataset with the columns ``image``, float32 of (batch, channels, size, size), and ``label``, int32.
@@ -96,17 +96,26 @@ def pipeline(images: Images, recipe: Mapping[str, Any], batch_size: int, *, shuf
     from mindspore.dataset import vision
 
     size = recipe["image_size"]
-    scale = [255.0 * value for value in (*recipe["mean"], *recipe["std"])]
+    mean, std = ([255.0 * value for value in recipe[key]] for key in ("mean", "std"))
     operations = [
         *([vision.Decode()] if images.encoded else []),
         vision.Resize(round(size / recipe["crop_pct"]), vision.Inter[recipe["interpolation"].upper()]),
         vision.CenterCrop(size),
-        vision.Normalize(scale[: len(scale) // 2], scale[len(scale) // 2 :]),
+        *([_random_affine(**recipe["random_affine"])] if training and "random_affine" in recipe else []),
+        vision.Normalize(mean, std),
         vision.HWC2CHW(),
     ]
-    data = dataset.GeneratorDataset(images, ["image", "label"], shuffle=shuffle, python_multiprocessing=False)
+    data = dataset.GeneratorDataset(images, ["image", "label"], shuffle=training, python_multiprocessing=False)
     data = data.map(operations, input_columns="image")
-    return data.batch(batch_size, drop_remainder=drop)
+    return data.batch(batch_size, drop_remainder=training and recipe["drop_remainder"])
+
+
+def _random_affine(degrees: float, translate: float, scale: float) -> Any:
+    from mindspore.dataset import vision
+
+    shift = (-translate, translate) * 2
+    bilinear = vision.Inter.BILINEAR
+    return vision.RandomAffine(degrees, shift, (1 - scale, 1 + scale), resample=bilinear)
 
 
 @cache

@@ -47,8 +47,7 @@ def load() -> Any:
         import mindspore
     except ImportError as error:
         raise HubpkgError(f"expected MindSpore {found} to import, found: {error}") from None
-    # At exit MindSpore's modules are emptied before its cells are deleted, and each cell's __del__ then complains.
-    atexit.register(_forget_finalizer, mindspore.nn.Cell)
+    atexit.register(_quiet_exit, mindspore.nn.Cell)
     if mindspore.get_context("device_target") == "CPU" and _minor(found) not in _FAST_ON_CPU:
         warnings.warn(
             f"MindSpore {found} is several times slower on the CPU than 2.8.0; for speed: pip install mindspore==2.8.0",
@@ -58,7 +57,10 @@ def load() -> Any:
     return mindspore
 
 
-def _forget_finalizer(cell: type) -> None:
+def _quiet_exit(cell: type) -> None:
+    # MindSpore's own handlers, which run after this one, use what Python deprecates.
+    warnings.filterwarnings("ignore", module="mindspore")
+    # Cells that outlive MindSpore's modules have a __del__ that fails, and Python reports each of them.
     if "__del__" in vars(cell):
         del cell.__del__  # type: ignore[attr-defined]
 

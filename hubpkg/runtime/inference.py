@@ -43,7 +43,7 @@ def predict(network: Any, dataset: str, data_dir: Path | None, recipe: Mapping[s
     predictions: list[Prediction] = []
     shape = (BATCH_SIZE, recipe["in_channels"], recipe["image_size"], recipe["image_size"])
     network(mindspore.Tensor(np.zeros(shape, np.float32))).asnumpy()  # compiles
-    batches = datasets.pipeline(images, recipe, BATCH_SIZE, shuffle=False, drop=False)
+    batches = datasets.pipeline(images, recipe, BATCH_SIZE, training=False)
     started = time.perf_counter()
     for batch, _ in track(
         batches.create_tuple_iterator(num_epochs=1, output_numpy=True), "evaluate", -(-len(images) // BATCH_SIZE)

@@ -19,7 +19,7 @@ WARMUP_STEPS = 5  # left out of timings: the first one compiles, the next ones f
 _SUPPORTED = frozenset({
     "model", "dataset", "seed", "image_size", "in_channels", "num_classes", "interpolation", "crop_pct", "mean", "std",
     "epochs", "batch_size", "devices", "drop_remainder", "optimizer", "lr", "min_lr", "warmup_epochs", "decay_epochs",
-    "scheduler", "weight_decay", "label_smoothing", "jit_level",
+    "scheduler", "weight_decay", "label_smoothing", "jit_level", "random_affine",
 })  # fmt: skip
 
 
@@ -72,7 +72,7 @@ def train(network: Any, recipe: Mapping[str, Any], data_dir: Path | None, log: P
             f"found {recipe['batch_size']}"
         )
     dataset.config.set_seed(recipe["seed"])
-    data = datasets.pipeline(images, recipe, recipe["batch_size"], shuffle=True, drop=recipe["drop_remainder"])
+    data = datasets.pipeline(images, recipe, recipe["batch_size"], training=True)
     rates = learning_rates(recipe, data.get_dataset_size())
     cell = step_cell(network, recipe, rates)
     milliseconds: list[float] = []
@@ -124,15 +124,9 @@ def step_cell(network: Any, recipe: Mapping[str, Any], rates: list[float]) -> An
     """A cell that makes one training step: images and labels to the loss; ``rates`` are the steps' learning rates."""
     from mindspore import amp, nn
 
-    # Weight decay is for matrices and kernels; biases and scales, of one dimension, go without.
-    decayed = [p for p in network.trainable_params() if p.ndim > 1]
-    others = [p for p in network.trainable_params() if p.ndim <= 1]
-    groups = [
-        {"params": decayed, "weight_decay": recipe["weight_decay"]},
-        {"params": others, "weight_decay": 0.0},
-        {"order_params": network.trainable_params()},
-    ]
-    optimizer = nn.AdamWeightDecay([g for g in groups if g.get("params") != []], learning_rate=rates)
+    from hubpkg.runtime.optimizer import adamw
+
+    optimizer = adamw(network, rates, recipe["weight_decay"])
     loss = nn.CrossEntropyLoss(label_smoothing=recipe["label_smoothing"])
     scale = recipe.get("loss_scale", 1.0)
     manager = amp.FixedLossScaleManager(scale, drop_overflow_update=False) if scale != 1.0 else None

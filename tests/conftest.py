@@ -1,0 +1,95 @@
+"""A small model, a package of it that is built once, and the command line as a subprocess."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+CORPUS = ROOT.parent / "shared" / "hub-cards"
+LARGE, SMALL = "xcit_tiny_12_p16_224", "xcit_small"
+
+
+def pytest_collection_modifyitems(items):
+    if not CORPUS.is_dir():
+        skip = pytest.mark.skip(reason=f"the hub's cards are not at {CORPUS}")
+        for item in items:
+            if item.get_closest_marker("corpus"):
+                item.add_marker(skip)
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory):
+    """A folder for HUBPKG_MODELS with one model: xcit_small, the shipped network with one block of each kind."""
+    folder = tmp_path_factory.mktemp("models")
+    small = folder / SMALL
+    shutil.copytree(ROOT / "models" / LARGE, small, ignore=shutil.ignore_patterns("__pycache__"))
+    (small / f"{LARGE}_network.py").rename(small / f"{SMALL}_network.py")
+    for file in [*small.glob("*.py"), *small.rglob("*.yaml")]:
+        file.write_text(file.read_text(encoding="utf-8").replace(LARGE, SMALL), encoding="utf-8")
+    _change(
+        small / "mindspore_hub_conf.py", r"return XCiT\(", "return XCiT(depth=1, dim=32, num_heads=2, class_depth=1,"
+    )
+    recipe = small / "recipes" / "digits.yaml"
+    for key, value in {"epochs": 1, "lr": 2e-3, "warmup_epochs": 0.1, "decay_epochs": 0.9}.items():
+        _change(recipe, rf"^{key}:.*$", f"{key}: {value}")
+    return folder
+
+
+def _change(file, pattern, replacement):
+    text, count = re.subn(pattern, replacement, file.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    assert count == 1, f"{file}: {count} places match {pattern}"
+    file.write_text(text, encoding="utf-8")
+
+
+@pytest.fixture(scope="session")
+def hubpkg(tmp_path_factory, models):
+    """Runs the command line, and gives the CompletedProcess with its text.
+
+    It finds the model xcit_small. Unless a test says otherwise it runs in an empty folder, and all runs of a session
+    share one cache.
+    """
+    cache = tmp_path_factory.mktemp("cache")
+
+    def run(*arguments, env=None, cwd=None):
+        return subprocess.run(
+            [sys.executable, "-m", "hubpkg", *map(str, arguments)],
+            env={**os.environ, "HUBPKG_MODELS": str(models), "HUBPKG_CACHE": str(cache), **(env or {})},
+            cwd=cwd or tmp_path_factory.mktemp("cwd"),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def small_package(hubpkg, tmp_path_factory):
+    """The package of xcit_small on digits, built once; tests read it and leave it as it is."""
+    out = tmp_path_factory.mktemp("dist")
+    cache = tmp_path_factory.mktemp("small_package_cache")
+    done = hubpkg("build", SMALL, "--out", out, env={"HUBPKG_CACHE": str(cache)})
+    assert done.returncode == 0, done.stderr
+    return out / f"{SMALL}_digits"
+
+
+@pytest.fixture
+def package(small_package, tmp_path):
+    """A copy of the small package, for a test to change."""
+    return Path(shutil.copytree(small_package, tmp_path / small_package.name))
+
+
+@pytest.fixture
+def mode():
+    """Sets MindSpore's mode, ``graph`` or ``pynative``; it is as before when the test is over."""
+    import mindspore  # most tests do without it
+
+    before = mindspore.get_context("mode")
+    modes = {"graph": mindspore.GRAPH_MODE, "pynative": mindspore.PYNATIVE_MODE}
+    yield lambda name: mindspore.set_context(mode=modes[name])
+    mindspore.set_context(mode=before)

@@ -1,0 +1,308 @@
+"""Builds of the small model: what they leave, what they reuse, and what they refuse."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+SMALL = "xcit_small"
+PACKAGE = f"{SMALL}_digits"
+
+
+@pytest.fixture
+def cache(tmp_path):
+    folder = tmp_path / "own cache"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def start(models, cache, tmp_path):
+    """Starts a build with a cache of its own, and gives the process."""
+    processes = []
+
+    def run(*arguments):
+        process = subprocess.Popen(
+            [sys.executable, "-m", "hubpkg", "build", SMALL, *map(str, arguments)],
+            env={**os.environ, "HUBPKG_MODELS": str(models), "HUBPKG_CACHE": str(cache)},
+            cwd=tmp_path,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        processes.append(process)
+        return process
+
+    yield run
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
+def wait_for(pattern, folder, process):
+    deadline = time.monotonic() + 120
+    while not list(folder.glob(pattern)):
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < deadline, f"no {pattern} in {folder}"
+        time.sleep(0.01)
+
+
+def in_dist(tmp_path):
+    return sorted(path.name for path in (tmp_path / "dist").glob("*") if not path.name.startswith("."))
+
+
+def test_a_build_leaves_card_checkpoint_entrypoint_manifest_and_evidence(small_package):
+    files = {path.relative_to(small_package).as_posix() for path in small_package.rglob("*") if path.is_file()}
+    contents = json.loads((small_package / "hubpkg.json").read_bytes())
+    assert files == {
+        f"{PACKAGE}.md",
+        contents["checkpoint"]["file"],
+        "hubpkg.json",
+        "evidence/parameters.csv",
+        "evidence/predictions.csv",
+        "evidence/timing.json",
+        "evidence/training.jsonl",
+        "xcit_small/architecture.svg",
+        "xcit_small/create_network.json",
+        "xcit_small/mindspore_hub_conf.py",
+        "xcit_small/model.yaml",
+        "xcit_small/recipes/digits.yaml",
+        "xcit_small/recipes/imagenet2012.yaml",
+        "xcit_small/xcit_small_network.py",
+    }
+
+
+def test_build_prints_one_json_document(hubpkg, tmp_path):
+    done = hubpkg("build", SMALL, "--out", tmp_path / "dist", "--json")
+    result = json.loads(done.stdout)
+    assert list(result) == ["uid", "package", "card", "checkpoint", "metrics", "samples", "performance"]
+    assert result["uid"] == f"hubpkg/2.8/{PACKAGE}"
+    assert result["samples"] == 360
+    assert 0 <= result["metrics"]["top1"] <= result["metrics"]["top5"] <= 100
+    assert Path(result["card"]).is_file()
+    assert Path(result["checkpoint"]).is_file()
+    figures = result["performance"]
+    assert figures["images_per_second"] == pytest.approx(figures["batch_size"] / figures["ms_per_step"] * 1e3, rel=1e-4)
+    assert figures["latency_p50_ms"] <= figures["latency_p90_ms"] <= figures["latency_p99_ms"]
+
+
+def test_the_environment_of_the_measurement_is_in_the_manifest(small_package):
+    environment = json.loads((small_package / "hubpkg.json").read_bytes())["environment"]
+    assert environment["cpu_count"] == os.cpu_count()
+    assert environment["mindspore"].startswith("2.")
+    assert environment["python"] == ".".join(map(str, sys.version_info[:3]))
+    assert environment["ascend_driver"] is None
+    assert environment["os"]
+    assert environment["cpu"]
+
+
+def test_an_unchanged_build_reuses_every_stage_and_does_not_import_the_framework(models, tmp_path):
+    cache = tmp_path / "cache"
+    blocked = "import sys; sys.modules['mindspore'] = None; from hubpkg.cli import main; sys.exit(main(sys.argv[1:]))"
+    environment = {**os.environ, "HUBPKG_MODELS": str(models), "HUBPKG_CACHE": str(cache)}
+    out = tmp_path / "dist"
+
+    def build(code):
+        return subprocess.run(
+            [sys.executable, *code, "build", SMALL, "--out", out], env=environment, capture_output=True, text=True,
+            check=False,
+        )  # fmt: skip
+
+    assert build(["-m", "hubpkg"]).returncode == 0
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
+    again = build(["-c", blocked])
+    assert again.returncode == 0, again.stderr
+    for stage in ("train", "evaluate", "benchmark"):
+        assert f"{stage}: reused" in again.stderr
+    assert "up to date" in again.stderr
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == before
+
+
+def test_other_links_make_another_card_and_run_no_stage(hubpkg, tmp_path):
+    out = tmp_path / "dist"
+    assert hubpkg("build", SMALL, "--out", out).returncode == 0
+    done = hubpkg("build", SMALL, "--out", out, "--asset-base-url", "https://example.com/other/")
+    assert done.returncode == 0, done.stderr
+    assert "done in" not in done.stderr
+    assert "<https://example.com/other/xcit_small-" in (out / PACKAGE / f"{PACKAGE}.md").read_text()
+    assert hubpkg("verify", out / PACKAGE).returncode == 0
+    assert [path.name for path in out.iterdir()] == [PACKAGE]
+
+
+@pytest.mark.parametrize("stage", ["train", "evaluate", "benchmark"])
+def test_killed_after_a_stage_the_next_build_goes_on_from_it(stage, start, cache, tmp_path):
+    killed = start()
+    wait_for(f"stages/{stage}-*[!kl]", cache, killed)
+    killed.send_signal(signal.SIGKILL)
+    killed.communicate()
+    assert in_dist(tmp_path) == []
+    again = start()
+    _, log = again.communicate()
+    assert again.returncode == 0, log
+    assert f"{stage}: reused" in log
+    assert in_dist(tmp_path) == [PACKAGE]
+    assert [path.name for path in (tmp_path / "dist").iterdir()] == [PACKAGE]
+
+
+def test_interrupted_in_training_it_says_so_and_leaves_nothing(start, cache, tmp_path):
+    build = start()
+    wait_for("stages/train-*.partial/training.jsonl", cache, build)
+    build.send_signal(signal.SIGINT)
+    out, log = build.communicate()
+    assert build.returncode == 130
+    assert out == ""
+    assert log.strip() == "hubpkg: interrupted; finished stages are kept"
+    assert not (tmp_path / "dist").exists()
+    assert not list(cache.glob("stages/*.partial"))
+
+
+def test_killed_between_two_renames_the_earlier_package_comes_back(hubpkg, small_package, tmp_path):
+    out = tmp_path / "dist"
+    assert hubpkg("build", SMALL, "--out", out).returncode == 0
+    (out / PACKAGE).rename(out / f".{PACKAGE}.replaced")
+    shutil.copytree(small_package, out / f".{PACKAGE}.partial")
+    done = hubpkg("build", SMALL, "--out", out)
+    assert done.returncode == 0
+    assert "up to date" in done.stderr
+    assert [path.name for path in out.iterdir()] == [PACKAGE]
+
+
+def test_a_damaged_package_is_made_anew(hubpkg, tmp_path):
+    out = tmp_path / "dist"
+    assert hubpkg("build", SMALL, "--out", out).returncode == 0
+    (out / PACKAGE / f"{PACKAGE}.md").write_text("nothing")
+    assert hubpkg("build", SMALL, "--out", out).returncode == 0
+    assert hubpkg("verify", out / PACKAGE).returncode == 0
+
+
+def test_two_builds_at_once_share_their_stages(start, tmp_path):
+    first, second = start(), start()
+    logs = [process.communicate()[1] for process in (first, second)]
+    assert (first.returncode, second.returncode) == (0, 0), logs
+    assert sum(log.count("train: done") for log in logs) == 1
+    assert sum(log.count("waiting for another hubpkg") for log in logs) == 1
+    assert in_dist(tmp_path) == [PACKAGE]
+
+
+@pytest.fixture(scope="session")
+def weights(small_package):
+    (file,) = small_package.glob("*.ckpt")
+    return file
+
+
+def test_a_checkpoint_file_makes_a_package_that_says_so(hubpkg, weights, tmp_path):
+    done = hubpkg("build", SMALL, "--checkpoint", weights, "--out", tmp_path / "dist", "--json")
+    assert done.returncode == 0, done.stderr
+    package = Path(json.loads(done.stdout)["package"])
+    assert (package / weights.name).read_bytes() == weights.read_bytes()
+    assert not (package / "evidence" / "training.jsonl").exists()
+    assert "given as a file" in (package / f"{PACKAGE}.md").read_text()
+    assert hubpkg("verify", package).returncode == 0
+
+
+def refused(done, out, *words):
+    """The command ended with one line that holds ``words``, and wrote nothing."""
+    assert done.returncode == 2, done.stderr
+    assert done.stdout == ""
+    assert not out.exists()
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert done.stderr.startswith("hubpkg: error: ")
+    for word in words:
+        assert str(word) in done.stderr
+
+
+@pytest.fixture(scope="session")
+def bad_checkpoints(weights, tmp_path_factory):
+    import mindspore
+    import numpy as np
+
+    folder = tmp_path_factory.mktemp("checkpoints")
+    content = weights.read_bytes()
+    files = {
+        "empty": b"",
+        "cut": content[: len(content) // 2],
+        "cut by a byte": content[:-1],
+        "text": b"not a checkpoint\n" * 100,
+        "torch": b"PK\x03\x04" + content[:5000],
+        "random": np.random.default_rng(0).bytes(100_000),
+    }
+    for name, data in files.items():
+        (folder / f"{name}.ckpt").write_bytes(data)
+    parameters = mindspore.load_checkpoint(str(weights))
+
+    def save(name, **changes):
+        changed = {**parameters, **{key.replace("_", ".", 1): value for key, value in changes.items()}}
+        entries = [{"name": key, "data": value} for key, value in changed.items() if value is not None]
+        mindspore.save_checkpoint(entries, str(folder / f"{name}.ckpt"))
+
+    def parameter(shape, kind=np.float32):
+        return mindspore.Parameter(mindspore.Tensor(np.zeros(shape, kind)))
+
+    save("missing", head_bias=None)
+    save("extra", tail_bias=parameter(3))
+    save("shape", head_bias=parameter(11))
+    save("type", head_bias=parameter(10, np.float16))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("empty", ["0 bytes"]),
+        ("cut", ["cut short"]),
+        ("cut by a byte", ["cut short"]),
+        ("text", ["another framework"]),
+        ("torch", ["another framework"]),
+        ("random", ["100000 bytes"]),
+        ("missing", ["head.bias is missing"]),
+        ("extra", ["tail.bias is not in the network"]),
+        ("shape", ["head.bias has shape (11,) instead of (10,)"]),
+        ("type", ["head.bias has type Float16 instead of Float32"]),
+        ("absent", ["no file"]),
+    ],
+)
+def test_a_checkpoint_that_does_not_fit_is_refused(name, words, hubpkg, bad_checkpoints, tmp_path):
+    file = bad_checkpoints / f"{name}.ckpt"
+    done = hubpkg("build", SMALL, "--checkpoint", file, "--out", tmp_path / "dist")
+    refused(done, tmp_path / "dist", file, *words)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["xcit_smal"], ["unknown model 'xcit_smal'", "xcit_small"]),
+        ([SMALL, "--dataset", "digit"], ["digits, imagenet2012", "'digit'"]),
+        ([SMALL, "--dataset", "imagenet2012"], ["--data-dir", "val/<synset>/*.JPEG"]),
+        ([SMALL, "--dataset", "imagenet2012", "--data-dir", "nowhere"], ["no folder nowhere/val"]),
+        ([SMALL, "--asset-base-url", "ftp://x"], ["asset-base-url"]),
+    ],
+)
+def test_what_can_not_be_built_is_refused(arguments, words, hubpkg, tmp_path):
+    refused(hubpkg("build", *arguments, "--out", tmp_path / "dist"), tmp_path / "dist", *words)
+
+
+def test_a_folder_that_can_not_be_written_is_refused_before_the_work(hubpkg, tmp_path):
+    (tmp_path / "file").write_text("")
+    done = hubpkg("build", SMALL, "--out", tmp_path / "file" / "dist", env={"HUBPKG_CACHE": str(tmp_path / "cache")})
+    refused(done, tmp_path / "file" / "dist", "Not a directory")
+    assert not list(tmp_path.glob("cache/stages/*"))
+
+
+def test_a_full_disk_leaves_the_folder_as_it_was(models, hubpkg, tmp_path):
+    """The limit on a file's size stands for the disk's: the checkpoint is the first file that does not fit."""
+    import resource
+
+    assert hubpkg("build", SMALL, "--out", tmp_path / "first").returncode == 0  # so that only dist/ is written to
+    done = subprocess.run(
+        [sys.executable, "-m", "hubpkg", "build", SMALL, "--out", "dist"],
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000)),
+        env={**os.environ, "HUBPKG_MODELS": str(models), "HUBPKG_CACHE": str(tmp_path / "cache")},
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    refused(done, tmp_path / "dist", "File too large")
