@@ -122,6 +122,6 @@ def _yaml_scalar(value: str) -> str:
     line = f"key: {value}"
     try:
         plain = yaml.safe_load(line) == documents.Document(line, "card").data == {"key": value}
-    except (yaml.YAMLError, ValueError, HubpkgError):
+    except (yaml.YAMLError, ValueError, RecursionError, HubpkgError):
         plain = False
     return value if plain else json.dumps(value, ensure_ascii=False)

@@ -94,6 +94,4 @@ def _key_at(text: str, offset: int) -> str:
         if (part[0], depth) in (("{", 1), (",", 1)):
             following = word.search(text, part.end())  # the key's quotes may be what is damaged
             key = following[0] if following else "document"
-        elif depth == 0:
-            key = "document"
     return key

@@ -159,6 +159,13 @@ def test_what_is_no_cell_is_refused(package):
         library.load(str(package))
 
 
+def test_the_network_is_in_inference_mode_whatever_the_package_says(package):
+    training = "\nmake = create_network\ndef create_network(name):\n    return make(name).set_train()\n"
+    (package / CONF).write_text((package / CONF).read_text(encoding="utf-8") + training, encoding="utf-8")
+    reseal(package)
+    assert not [cell for _, cell in library.load(str(package)).cells_and_names() if cell.training]
+
+
 def test_errors_of_the_package_are_its_own(package):
     before = sys.path.copy(), sys.meta_path.copy()
     with pytest.raises(ValueError, match="XCiT expects in_channels from 1 to 4, found 9"):
