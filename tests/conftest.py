@@ -47,18 +47,23 @@ def _change(file, pattern, replacement):
 
 
 @pytest.fixture(scope="session")
-def hubpkg(tmp_path_factory, models):
+def shared_cache(tmp_path_factory):
+    """The cache that all runs of a session share."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="session")
+def hubpkg(tmp_path_factory, models, shared_cache):
     """Runs the command line, and gives the CompletedProcess with its text.
 
     It finds the model xcit_small. Unless a test says otherwise it runs in an empty folder, and all runs of a session
     share one cache.
     """
-    cache = tmp_path_factory.mktemp("cache")
 
     def run(*arguments, env=None, cwd=None):
         return subprocess.run(
             [sys.executable, "-m", "hubpkg", *map(str, arguments)],
-            env={**os.environ, "HUBPKG_MODELS": str(models), "HUBPKG_CACHE": str(cache), **(env or {})},
+            env={**os.environ, "HUBPKG_MODELS": str(models), "HUBPKG_CACHE": str(shared_cache), **(env or {})},
             cwd=cwd or tmp_path_factory.mktemp("cwd"),
             capture_output=True,
             text=True,
@@ -72,8 +77,7 @@ def hubpkg(tmp_path_factory, models):
 def small_package(hubpkg, tmp_path_factory):
     """The package of xcit_small on digits, built once; tests read it and leave it as it is."""
     out = tmp_path_factory.mktemp("dist")
-    cache = tmp_path_factory.mktemp("small_package_cache")
-    done = hubpkg("build", SMALL, "--out", out, env={"HUBPKG_CACHE": str(cache)})
+    done = hubpkg("build", SMALL, "--out", out)
     assert done.returncode == 0, done.stderr
     return out / f"{SMALL}_digits"
 

@@ -142,7 +142,7 @@ def test_a_rendered_card_has_the_hubs_form(contents):
     assert [key for key, value in plain.items() if key not in keys and ":" in str(value)] == []
     assert [line for line in lines if line.startswith("#") and line.endswith(":")] == []
     assert "Not published" not in "\n".join(lines)
-    assert "  The weights were given as a file" in "\n".join(lines)
+    assert "The weights were given as a file" in "\n".join(lines)
 
 
 LINE = st.text(

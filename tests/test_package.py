@@ -53,10 +53,6 @@ def wait_for(pattern, folder, process):
         time.sleep(0.01)
 
 
-def in_dist(tmp_path):
-    return sorted(path.name for path in (tmp_path / "dist").glob("*") if not path.name.startswith("."))
-
-
 def test_a_build_leaves_card_checkpoint_entrypoint_manifest_and_evidence(small_package):
     files = {path.relative_to(small_package).as_posix() for path in small_package.rglob("*") if path.is_file()}
     contents = json.loads((small_package / "hubpkg.json").read_bytes())
@@ -102,21 +98,20 @@ def test_the_environment_of_the_measurement_is_in_the_manifest(small_package):
     assert environment["cpu"]
 
 
-def test_an_unchanged_build_reuses_every_stage_and_does_not_import_the_framework(models, tmp_path):
-    cache = tmp_path / "cache"
-    blocked = "import sys; sys.modules['mindspore'] = None; from hubpkg.cli import main; sys.exit(main(sys.argv[1:]))"
-    environment = {**os.environ, "HUBPKG_MODELS": str(models), "HUBPKG_CACHE": str(cache)}
+def test_an_unchanged_build_reuses_every_stage_and_does_not_import_the_framework(
+    hubpkg, models, shared_cache, tmp_path
+):
     out = tmp_path / "dist"
-
-    def build(code):
-        return subprocess.run(
-            [sys.executable, *code, "build", SMALL, "--out", out], env=environment, capture_output=True, text=True,
-            check=False,
-        )  # fmt: skip
-
-    assert build(["-m", "hubpkg"]).returncode == 0
+    assert hubpkg("build", SMALL, "--out", out).returncode == 0
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
-    again = build(["-c", blocked])
+    blocked = "import sys; sys.modules['mindspore'] = None; from hubpkg.cli import main; sys.exit(main(sys.argv[1:]))"
+    again = subprocess.run(
+        [sys.executable, "-c", blocked, "build", SMALL, "--out", out],
+        env={**os.environ, "HUBPKG_MODELS": str(models), "HUBPKG_CACHE": str(shared_cache)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert again.returncode == 0, again.stderr
     for stage in ("train", "evaluate", "benchmark"):
         assert f"{stage}: reused" in again.stderr
@@ -135,18 +130,20 @@ def test_other_links_make_another_card_and_run_no_stage(hubpkg, tmp_path):
     assert [path.name for path in out.iterdir()] == [PACKAGE]
 
 
-@pytest.mark.parametrize("stage", ["train", "evaluate", "benchmark"])
-def test_killed_after_a_stage_the_next_build_goes_on_from_it(stage, start, cache, tmp_path):
-    killed = start()
-    wait_for(f"stages/{stage}-*[!kl]", cache, killed)
-    killed.send_signal(signal.SIGKILL)
-    killed.communicate()
-    assert in_dist(tmp_path) == []
-    again = start()
-    _, log = again.communicate()
-    assert again.returncode == 0, log
-    assert f"{stage}: reused" in log
-    assert in_dist(tmp_path) == [PACKAGE]
+def test_killed_after_each_stage_the_next_build_goes_on_from_it(start, cache, tmp_path):
+    reused = []
+    for stage in ("train", "evaluate", "benchmark"):
+        build = start()
+        wait_for(f"stages/{stage}-*[!kl]", cache, build)
+        build.send_signal(signal.SIGKILL)
+        _, log = build.communicate()
+        assert [line.split(":")[0] for line in log.splitlines() if "reused" in line] == reused
+        assert not list(tmp_path.glob("dist/[!.]*"))
+        reused.append(stage)
+    build = start()
+    _, log = build.communicate()
+    assert build.returncode == 0, log
+    assert [line.split(":")[0] for line in log.splitlines() if "reused" in line] == reused
     assert [path.name for path in (tmp_path / "dist").iterdir()] == [PACKAGE]
 
 
@@ -187,7 +184,7 @@ def test_two_builds_at_once_share_their_stages(start, tmp_path):
     assert (first.returncode, second.returncode) == (0, 0), logs
     assert sum(log.count("train: done") for log in logs) == 1
     assert sum(log.count("waiting for another hubpkg") for log in logs) == 1
-    assert in_dist(tmp_path) == [PACKAGE]
+    assert [path.name for path in (tmp_path / "dist").iterdir()] == [PACKAGE]
 
 
 @pytest.fixture(scope="session")
