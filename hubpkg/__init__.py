@@ -1,15 +1,19 @@
 """A MindSpore Hub card as a set of proven claims: build a package, verify it, load it."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from hubpkg.errors import HubpkgError
+
+if TYPE_CHECKING:
+    from hubpkg.hub import load
 
 __all__ = ["HubpkgError", "__version__", "load"]
 __version__ = "0.1.0"
 
-from hubpkg.errors import HubpkgError
 
+def __getattr__(name: str) -> Any:
+    if name == "load":  # imported when it is used, so that the command line starts quickly
+        from hubpkg.hub import load
 
-def load(name: str, *args: Any, source: str = "local", pretrained: bool = True, **kwargs: Any) -> Any:
-    """Load the network of a package; see :func:`hubpkg.hub.load`."""
-    from hubpkg import hub
-
-    return hub.load(name, *args, source=source, pretrained=pretrained, **kwargs)
+        return load
+    raise AttributeError(f"module 'hubpkg' has no attribute {name!r}")

@@ -2,8 +2,10 @@
 
 import argparse
 import errno
+import io
 import json
 import os
+import signal
 import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -19,6 +21,11 @@ _FINDING, _UNUSABLE, _INTERRUPTED, _PIPE_CLOSED = 1, 2, 130, 141
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command in ``arguments`` (default: the process's); give the exit status."""
+    for stream in (sys.stdout, sys.stderr):  # a terminal of another encoding shows what it can
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    # MindSpore, once it has compiled, answers Ctrl-C by sending itself SIGTERM: both are an interruption.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     options = _parser().parse_args(arguments)
     os.environ.setdefault("GLOG_v", "4")  # MindSpore raises its errors too; its log would only say them twice
     try:
@@ -39,10 +46,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _PIPE_CLOSED
     except OSError as error:
-        hint = (
-            "free some space, here or where HUBPKG_CACHE points, and" if error.errno == errno.ENOSPC else "mend it and"
-        )
-        _say(f"hubpkg: error: {error.filename or 'writing'}: {error.strerror}; {hint} run the command again")
+        hint = "free some space, here or where HUBPKG_CACHE points, and " if error.errno == errno.ENOSPC else ""
+        file = error.filename2 or error.filename or "writing"
+        _say(f"hubpkg: error: {file}: {error.strerror}; {hint}run the command again")
     except KeyboardInterrupt:
         _say("hubpkg: interrupted; finished stages are kept")
         return _INTERRUPTED
@@ -126,7 +132,8 @@ def _verify(options: argparse.Namespace) -> int:
     packages = options.packages or _packages_in(Path("dist"))
     for path in packages:
         if not path.is_dir():
-            raise HubpkgError(f"{path}: expected a package's folder, found {'a file' if path.exists() else 'none'}")
+            found = f"a file; its folder is {path.parent}" if path.exists() else "none"
+            raise HubpkgError(f"{path}: expected a package's folder, found {found}")
     results = []
     for path in packages:
         result = verification.verify(path)

@@ -11,7 +11,7 @@ from hubpkg.runtime import framework
 
 
 def load(
-    name: str,
+    name: str | Path,
     *args: Any,
     source: str = "local",
     pretrained: bool = True,
@@ -41,7 +41,11 @@ def load(
         HubpkgError: there is no such package, or it can't be used.
     """
     if source != "local":
-        raise HubpkgError(f"source: expected 'local', found {source!r}")
+        raise HubpkgError(
+            f"source: expected 'local', found {source!r}; get the package's folder, and load it from there"
+        )
+    if not isinstance(name, str | Path):
+        raise HubpkgError(f"name: expected the path of a package's card or folder, found {name!r}")
     card_path = _card_path(Path(name).expanduser())
     package = card_path.parent
     contents = manifest.read(package / manifest.NAME)
@@ -75,10 +79,15 @@ def load(
 
 
 def _card_path(path: Path) -> Path:
+    folder = path if path.is_dir() else path.parent
+    if path.exists() and not (folder / manifest.NAME).is_file():
+        raise HubpkgError(f"{folder}: expected a package, whose {manifest.NAME} pins its code and weights, found none")
     if path.is_dir():
         return path / f"{manifest.read(path / manifest.NAME)['package']}.md"
-    if not path.is_file():
-        raise HubpkgError(f"{path}: expected a package's card or folder, found no such path")
+    if not path.is_file() or path.suffix != ".md":
+        raise HubpkgError(
+            f"{path}: expected a package's card or folder, found {'another file' if path.is_file() else 'no such path'}"
+        )
     return path
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -12,8 +13,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from hubpkg import card, entrypoint, evaluation, manifest, performance, stages, verification
-from hubpkg.errors import HubpkgError
+from hubpkg import card, checkpoint, entrypoint, evaluation, manifest, performance, stages, verification
+from hubpkg.errors import CheckpointError, HubpkgError
 from hubpkg.spec import ModelSpec
 
 TRAINING_LOG = "evidence/training.jsonl"
@@ -57,20 +58,28 @@ class Job:
     report: Callable[[str], None]
 
     @cached_property
-    def inputs(self) -> Mapping[str, Any]:
-        """What the results of every stage depend on."""
-        from hubpkg import runtime
-        from hubpkg.runtime import datasets, environment
+    def base(self) -> Mapping[str, Any]:
+        """What the results of every stage depend on, the data aside."""
+        from hubpkg.runtime import environment
 
-        code = {file.name: manifest.record(file).sha256 for file in sorted(Path(runtime.__path__[0]).glob("*.py"))}
-        entry = {name: manifest.record(file).sha256 for name, file in self.spec.entry_files.items()}
+        modules = [environment, checkpoint, entrypoint, evaluation, performance]
+        folders = [Path(str(module.__file__)).parent for module in modules[:1]]
+        code = [*folders[0].glob("*.py"), *(Path(str(module.__file__)) for module in modules[1:])]
         return {
-            "data": datasets.find(self.spec.dataset).fingerprint(self.data_dir),
-            "environment": environment.capture(self.device),
-            "code": manifest.digest(code),
-            "model": manifest.digest(entry),
+            "environment": environment.capture(),
+            "device": self.device,
+            "code": manifest.digest({file.name: manifest.record(file).sha256 for file in code}),
+            "model": manifest.digest({n: manifest.record(file).sha256 for n, file in self.spec.code_files.items()}),
             "recipe": dict(self.spec.recipe),
         }
+
+    @cached_property
+    def inputs(self) -> Mapping[str, Any]:
+        """What the results of the stages that read the data depend on."""
+        from hubpkg.runtime import datasets
+
+        datasets.check_recipe(self.spec.recipe)
+        return {**self.base, "data": datasets.find(self.spec.dataset).fingerprint(self.data_dir)}
 
     @cached_property
     def mindspore(self) -> Any:
@@ -80,14 +89,36 @@ class Job:
         return framework.start(self.spec.recipe["jit_level"], self.device)
 
     def network(self) -> Any:
-        """A new network, made by the model's entrypoint as a consumer's machine would."""
-        self.mindspore  # noqa: B018 - graph mode first
+        """A new network, made by the model's entrypoint as a consumer's machine would.
+
+        Raises:
+            HubpkgError: the model's code fails, or what it makes does not take the recipe's images.
+        """
+        mindspore = self.mindspore
         sources = {name: file.read_bytes() for name, file in self.spec.entry_files.items()}
-        with entrypoint.loaded(self.spec.folder, sources) as create_network:
-            return create_network(self.spec.name, **self.spec.network_arguments)
+        recipe = self.spec.recipe
+        shape = (1, recipe["in_channels"], recipe["image_size"], recipe["image_size"])
+        try:
+            with entrypoint.loaded(self.spec.folder, sources) as create_network:
+                network = create_network(self.spec.name, **self.spec.network_arguments)
+            mindspore.set_context(mode=mindspore.PYNATIVE_MODE)  # in graph mode a refusal leaves files behind
+            found = network.set_train(False)(mindspore.ops.zeros(shape, mindspore.float32)).shape
+        except Exception as error:
+            message = str(error).strip().partition("\n")[0]
+            raise HubpkgError(
+                f"{self.spec.folder}: expected a network for images of shape {shape}, as the recipe for "
+                f"{self.spec.dataset} has them, found {type(error).__name__}: {message}"
+            ) from error
+        finally:
+            mindspore.set_context(mode=mindspore.GRAPH_MODE)
+        if tuple(found) != (1, recipe["num_classes"]):
+            raise HubpkgError(
+                f"{self.spec.folder}: expected logits of shape (1, {recipe['num_classes']}), found {tuple(found)}"
+            )
+        return network
 
 
-def build(job: Job, checkpoint: str, out: Path) -> Package:
+def build(job: Job, weights_from: str, out: Path) -> Package:
     """Build the package of ``job`` in the folder ``out``.
 
     Each stage's results are kept in the cache by the stage's inputs, and taken from there when those are the same.
@@ -95,14 +126,14 @@ def build(job: Job, checkpoint: str, out: Path) -> Package:
 
     Args:
         job: the model, the dataset and the machine.
-        checkpoint: ``train``, or the path of a checkpoint file.
+        weights_from: ``train``, or the path of a checkpoint file.
         out: the folder that the package is put in.
 
     Raises:
         HubpkgError: an input can't be used; ``out`` is as it was.
     """
     with _output(out, job.spec.package_name, job.report) as partial:
-        weights = _train(job) if checkpoint == "train" else _adopt(job, Path(checkpoint))
+        weights = _train(job) if weights_from == "train" else _adopt(job, Path(weights_from))
         evaluated = _evaluate(job, weights)
         timed = _benchmark(job, weights)
         contents = _assemble(partial, job, weights, evaluated, timed)
@@ -111,8 +142,6 @@ def build(job: Job, checkpoint: str, out: Path) -> Package:
 
 def _train(job: Job) -> Path:
     def produce(folder: Path) -> None:
-        from hubpkg import checkpoint
-
         job.mindspore.set_seed(job.spec.recipe["seed"])
         network = job.network()
         timing = training.train(network, job.spec.recipe, job.data_dir, folder / "training.jsonl")
@@ -128,18 +157,27 @@ def _train(job: Job) -> Path:
 
 def _adopt(job: Job, file: Path) -> Path:
     def produce(folder: Path) -> None:
-        from hubpkg import checkpoint
-
-        checkpoint.restore(job.network(), file)
         shutil.copyfile(file, folder / "model.ckpt")
+        found = _digest(folder)
+        named = re.search(r"-([0-9a-f]{8})\.ckpt$", file.name)
+        if named and named[1] != found[:8]:
+            raise HubpkgError(f"{file}: expected the sha256 that its name says, {named[1]}..., found {found}")
+        try:
+            checkpoint.restore(job.network(), folder / "model.ckpt")
+        except CheckpointError as error:
+            raise CheckpointError(str(error).replace(str(folder / "model.ckpt"), str(file))) from None
 
-    if not file.is_file():
-        raise HubpkgError(f"--checkpoint: expected 'train' or a checkpoint file, found no file {file}")
-    return stages.run("checkpoint", {**job.inputs, "checkpoint": manifest.record(file).sha256}, produce, job.report)
+    if not file.is_file() or file.suffix != ".ckpt":
+        what = f"no file {file}" if not file.is_file() else file
+        raise HubpkgError(f"--checkpoint: expected 'train' or a checkpoint file *.ckpt, found {what}")
+    weights = stages.run(
+        "checkpoint", {**job.base, "file": manifest.record(file).sha256, "name": file.name}, produce, job.report
+    )
+    job.inputs  # noqa: B018 - says where the data are missing
+    return weights
 
 
 def _predict(job: Job, weights: Path) -> Any:
-    from hubpkg import checkpoint
     from hubpkg.runtime import inference
 
     network = job.network()
@@ -153,22 +191,25 @@ def _evaluate(job: Job, weights: Path) -> Path:
 
         run = _predict(job, weights / "model.ckpt")
         evaluation.write_predictions(folder / "predictions.csv", run.predictions)
-        made = {"measured": _today(), "commit": environment.commit()}
+        device = job.mindspore.get_context("device_target")
+        made = {"measured": _today(), "commit": environment.commit(), "device": device}
         (folder / "made.json").write_text(json.dumps(made), encoding="utf-8")
 
     return stages.run("evaluate", {**job.inputs, "checkpoint": _digest(weights)}, produce, job.report)
 
 
 def _today() -> str:
-    seconds = float(os.environ.get("SOURCE_DATE_EPOCH") or time.time())
-    return datetime.fromtimestamp(seconds, UTC).date().isoformat()
+    given = os.environ.get("SOURCE_DATE_EPOCH") or str(time.time())
+    try:
+        return datetime.fromtimestamp(float(given), UTC).date().isoformat()
+    except (ValueError, OverflowError, OSError):
+        raise HubpkgError(f"SOURCE_DATE_EPOCH: expected seconds since 1970, found {given!r}") from None
 
 
 def _benchmark(job: Job, weights: Path) -> Path:
     timed_steps = weights / "training.json"
 
     def produce(folder: Path) -> None:
-        from hubpkg import checkpoint
         from hubpkg.runtime import timing
 
         network = job.network()
@@ -193,17 +234,22 @@ def _digest(weights: Path) -> str:
 def _output(out: Path, name: str, report: Callable[[str], None]) -> Iterator[Path]:
     """The path of a folder in ``out`` in which a package can be made; nothing is left of it, whatever happens."""
     out = out.absolute()
-    partial, replaced = out / f".{name}.partial", out / f".{name}.replaced"
+    target, partial, replaced = out / name, out / f".{name}.partial", out / f".{name}.replaced"
     lock = stages.cache_folder() / "locks" / f"{manifest.digest([str(out), name])[:16]}.lock"
+    _today()  # says, before the work begins, what is wrong with SOURCE_DATE_EPOCH
     with stages.locked(lock, report):
+        if os.path.lexists(target) and not (target / manifest.NAME).is_file():
+            raise HubpkgError(
+                f"{target}: expected a package that may be replaced, or nothing, found something else; move it away, "
+                "or give another --out"
+            )
         made_out = not out.exists()
-        if replaced.exists() and not (out / name).exists():  # a build was killed between two renames
-            replaced.rename(out / name)
+        if replaced.exists() and not target.exists():  # a build was killed between two renames
+            replaced.rename(target)
         for leftover in (partial, replaced):
             if leftover.exists():
                 shutil.rmtree(leftover)
-        partial.mkdir(parents=True)  # shows, before the work begins, that it can be made
-        partial.rmdir()
+        _check_writable(out, partial)
         try:
             yield partial
         finally:
@@ -211,6 +257,15 @@ def _output(out: Path, name: str, report: Callable[[str], None]) -> Iterator[Pat
                 shutil.rmtree(partial)
             if made_out and not any(out.iterdir()):
                 out.rmdir()
+
+
+def _check_writable(out: Path, probe: Path) -> None:
+    """Show, before the work begins, that the folder ``probe`` can be made in ``out``."""
+    try:
+        probe.mkdir(parents=True)
+        probe.rmdir()
+    except OSError as error:
+        raise HubpkgError(f"--out: expected a folder that can be written, found {out}: {error.strerror}") from None
 
 
 def _assemble(partial: Path, job: Job, weights: Path, evaluated: Path, timed: Path) -> dict[str, Any]:
@@ -251,7 +306,7 @@ def _assemble(partial: Path, job: Job, weights: Path, evaluated: Path, timed: Pa
         },
         "checkpoint": {"file": next(iter(files)), "sha256": sha256, "source": "train" if trained else "file"},
         "inputs": {"recipe": dict(spec.recipe), "data": job.inputs["data"], "code": job.inputs["code"]},
-        "environment": {**job.inputs["environment"], "commit": made["commit"]},
+        "environment": _environment(job, made),
         "evaluation": {
             **verification.evaluation_of(partial),
             "measured": made["measured"],
@@ -266,6 +321,13 @@ def _assemble(partial: Path, job: Job, weights: Path, evaluated: Path, timed: Pa
     }  # fmt: skip
     (partial / manifest.NAME).write_bytes(manifest.seal(contents))
     return contents
+
+
+def _environment(job: Job, made: Mapping[str, str | None]) -> dict[str, Any]:
+    found = {**job.base["environment"], "commit": made["commit"]}
+    if made["device"] == "Ascend":
+        return {**found, "devices": "Ascend"}
+    return {**found, "devices": f"the {made['device']}", "ascend_driver": None, "ascend_firmware": None, "cann": None}
 
 
 def _put_in_place(partial: Path, target: Path, report: Callable[[str], None]) -> Path:
@@ -304,7 +366,8 @@ def train(job: Job, out: Path) -> dict[str, Any]:
     Raises:
         HubpkgError: an input can't be used.
     """
-    out.mkdir(parents=True, exist_ok=True)
+    job.inputs  # noqa: B018 - says where the data are missing
+    _check_writable(out, out / f".{job.spec.package_name}.partial")
     weights = _train(job)
     found = evaluation.evaluate(evaluation.read_predictions(_evaluate(job, weights) / "predictions.csv"))
     return {
@@ -315,8 +378,8 @@ def train(job: Job, out: Path) -> dict[str, Any]:
     }
 
 
-def evaluate(job: Job, checkpoint: Path, out: Path) -> dict[str, Any]:
-    """Evaluate the file ``checkpoint`` on the dataset of ``job``, and put the predictions in ``out``.
+def evaluate(job: Job, weights: Path, out: Path) -> dict[str, Any]:
+    """Evaluate the checkpoint file ``weights`` on the dataset of ``job``, and put the predictions in ``out``.
 
     Returns:
         What ``hubpkg evaluate --json`` prints.
@@ -324,8 +387,15 @@ def evaluate(job: Job, checkpoint: Path, out: Path) -> dict[str, Any]:
     Raises:
         HubpkgError: an input can't be used.
     """
-    run = _predict(job, checkpoint)
-    out.mkdir(parents=True, exist_ok=True)
+    if not weights.is_file() or weights.suffix != ".ckpt":
+        what = f"no file {weights}" if not weights.is_file() else weights
+        raise HubpkgError(f"--checkpoint: expected a checkpoint file *.ckpt, found {what}")
+    from hubpkg.runtime import datasets
+
+    datasets.check_recipe(job.spec.recipe)
+    datasets.find(job.spec.dataset).images("test", job.data_dir)  # says where the data are missing
+    _check_writable(out, out / f".{job.spec.package_name}.partial")
+    run = _predict(job, weights)
     target = out / f"{job.spec.package_name}.predictions.csv"
     partial = target.with_suffix(".partial")
     evaluation.write_predictions(partial, run.predictions)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hubpkg import documents, entrypoint
+from hubpkg import documents, entrypoint, manifest
 from hubpkg.errors import HubpkgError, InvalidDocumentError
 from hubpkg.resources import shipped
 
@@ -58,11 +58,16 @@ class ModelSpec:
     @property
     def entry_files(self) -> dict[str, Path]:
         """The model folder's files, which the package's entry folder repeats, by their names in it."""
-        files = sorted(path for path in self.folder.rglob("*") if path.is_file())
-        names = {file.relative_to(self.folder).as_posix(): file for file in files}
-        return {
-            name: file for name, file in names.items() if "__pycache__" not in name and not file.name.startswith(".")
-        }
+        files = sorted(path for path in self.folder.rglob("*") if path.is_file() and not path.is_symlink())
+        names = {file.relative_to(self.folder): file for file in files}
+        return {name.as_posix(): file for name, file in names.items() if not any(map(_is_litter, name.parts))}
+
+    @property
+    def code_files(self) -> dict[str, Path]:
+        """Those of :attr:`entry_files` that decide what the network computes."""
+        prose = {"model.yaml", self.fields["figure"]["file"]}
+        files = self.entry_files.items()
+        return {name: file for name, file in files if name not in prose and not name.startswith("recipes/")}
 
     @property
     def network_defaults(self) -> dict[str, int]:
@@ -73,6 +78,11 @@ class ModelSpec:
     def network_arguments(self) -> dict[str, int]:
         """The arguments of ``create_network`` that the dataset decides."""
         return {key: self.recipe[key] for key in ("in_channels", "num_classes")}
+
+
+def _is_litter(part: str) -> bool:
+    """Whether a file or folder of that name is a tool's, and no part of the model."""
+    return part.startswith(".") or part == "__pycache__" or part.endswith((".pyc", ".pyo", "~"))
 
 
 def find_model(name: str) -> Path:
@@ -145,7 +155,13 @@ def read_spec(name: str, dataset: str | None = None, overrides: Mapping[str, str
     faults += [f"--{fault}" for path, fault in documents.faults_of(fields, "model") if path[0] in (overrides or {})]
     if faults:
         raise InvalidDocumentError(faults)
-    return ModelSpec(folder, dataset, fields, recipe)
+    spec = ModelSpec(folder, dataset, fields, recipe)
+    if spec.entry_name in ("evidence", manifest.NAME, f"{spec.package_name}.md"):
+        raise HubpkgError(
+            f"repo-link: expected a last part that names the entrypoint's folder, found {spec.entry_name!r}, "
+            "which a package has for something else"
+        )
+    return spec
 
 
 def _read_recipe(path: Path, model: str, dataset: str) -> Mapping[str, Any]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from hubpkg import manifest
+from hubpkg.errors import HubpkgError
 
 _RECORD = "stage.json"
 
@@ -44,6 +45,7 @@ def run(name: str, inputs: Mapping[str, Any], produce: Callable[[Path], None], r
             if leftover.exists():
                 shutil.rmtree(leftover)
         partial.mkdir()
+        report(f"{name}: running")
         started = time.monotonic()
         try:
             produce(partial)
@@ -61,13 +63,18 @@ def locked(path: Path, report: Callable[[str], None]) -> Iterator[None]:
     """Hold the lock file ``path``, telling ``report`` when another process has it and must be waited for."""
     import filelock
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lock = filelock.FileLock(path)
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = filelock.FileLock(path)
         lock.acquire(timeout=0)
     except filelock.Timeout:
         report(f"waiting for another hubpkg that holds {path}")
         lock.acquire()
+    except OSError as error:
+        raise HubpkgError(
+            f"expected a cache folder that can be written, found {cache_folder()}: {error.strerror}; "
+            "name another one in the environment variable HUBPKG_CACHE"
+        ) from None
     try:
         yield
     finally:

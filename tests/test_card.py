@@ -210,3 +210,15 @@ def test_a_card_that_lacks_a_value_it_shows_is_not_rendered():
         except HubpkgError as error:
             assert str(error).startswith("the card's template needs a value that is missing: ")  # noqa: PT017
     assert rendered == UNSHOWN
+
+
+@pytest.mark.corpus
+def test_every_card_of_the_hub_is_read_or_refused_in_words():
+    folder = Path(__file__).parents[2] / "shared" / "hub-cards"
+    read = 0
+    for path in sorted(folder.glob("*/*/*.md")):
+        try:
+            read += bool(card.read(path).fields)
+        except HubpkgError as error:
+            assert str(error).startswith(str(path))  # noqa: PT017 - either is right
+    assert read > 1800

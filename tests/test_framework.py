@@ -1,5 +1,6 @@
 """Which MindSpore is taken, and what is said of it."""
 
+import subprocess
 from importlib import metadata
 
 import pytest
@@ -76,3 +77,12 @@ def test_versions_of_ascend_software_are_read_from_their_files(tmp_path):
     assert environment._version_file(driver) == "24.1.0"  # noqa: SLF001
     assert environment._version_file(toolkit) == "8.0.0"  # noqa: SLF001
     assert environment._version_file(tmp_path / "none") is None  # noqa: SLF001
+
+
+def test_the_commit_is_hubpkg_s_own(tmp_path, monkeypatch):
+    subprocess.run(["git", "init", "-q", tmp_path], check=True)  # noqa: S607
+    installed = tmp_path / ".venv" / "environment.py"
+    installed.parent.mkdir()
+    installed.write_text("")
+    monkeypatch.setattr(environment, "__file__", str(installed))
+    assert environment.commit() is None

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -147,14 +148,23 @@ def test_killed_after_each_stage_the_next_build_goes_on_from_it(start, cache, tm
     assert [path.name for path in (tmp_path / "dist").iterdir()] == [PACKAGE]
 
 
-def test_interrupted_in_training_it_says_so_and_leaves_nothing(start, cache, tmp_path):
+@pytest.mark.parametrize(
+    ("moment", "stages"),
+    [
+        ("train-*.partial", ["train"]),
+        ("train-*.partial/training.jsonl", ["train"]),
+        ("evaluate-*.partial", ["train", "evaluate"]),  # after MindSpore has put a handler of its own in place
+    ],
+)
+def test_interrupted_it_says_so_and_leaves_no_half_result(moment, stages, start, cache, tmp_path):
     build = start()
-    wait_for("stages/train-*.partial/training.jsonl", cache, build)
+    wait_for(f"stages/{moment}", cache, build)
     build.send_signal(signal.SIGINT)
     out, log = build.communicate()
     assert build.returncode == 130
     assert out == ""
-    assert log.strip() == "hubpkg: interrupted; finished stages are kept"
+    assert [line.partition(":")[0] for line in log.splitlines() if line.endswith(": running")] == stages
+    assert log.splitlines()[-1] == "hubpkg: interrupted; finished stages are kept"
     assert not (tmp_path / "dist").exists()
     assert not list(cache.glob("stages/*.partial"))
 
@@ -208,10 +218,11 @@ def refused(done, out, *words):
     assert done.returncode == 2, done.stderr
     assert done.stdout == ""
     assert not out.exists()
-    assert done.stderr.count("\n") == 1, done.stderr
-    assert done.stderr.startswith("hubpkg: error: ")
+    *progress, error = done.stderr.splitlines()
+    assert all(re.fullmatch(r"\w+: (running|reused.*|done in .* s)", line) for line in progress), done.stderr
+    assert error.startswith("hubpkg: error: ")
     for word in words:
-        assert str(word) in done.stderr
+        assert str(word) in error
 
 
 @pytest.fixture(scope="session")
@@ -291,15 +302,100 @@ def test_a_folder_that_can_not_be_written_is_refused_before_the_work(hubpkg, tmp
     assert not list(tmp_path.glob("cache/stages/*"))
 
 
-def test_a_full_disk_leaves_the_folder_as_it_was(models, hubpkg, tmp_path):
-    """The limit on a file's size stands for the disk's: the checkpoint is the first file that does not fit."""
+def test_a_full_disk_leaves_the_folder_as_it_was(models, hubpkg, shared_cache, tmp_path):
+    """The limit on a file's size stands for the disk's; all stages are reused, so that only dist/ is written to."""
     import resource
 
-    assert hubpkg("build", SMALL, "--out", tmp_path / "first").returncode == 0  # so that only dist/ is written to
+    assert hubpkg("build", SMALL, "--out", tmp_path / "first").returncode == 0
     done = subprocess.run(
         [sys.executable, "-m", "hubpkg", "build", SMALL, "--out", "dist"],
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000)),
-        env={**os.environ, "HUBPKG_MODELS": str(models), "HUBPKG_CACHE": str(tmp_path / "cache")},
-        cwd=tmp_path, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    refused(done, tmp_path / "dist", "File too large")
+        env={**os.environ, "HUBPKG_MODELS": str(models), "HUBPKG_CACHE": str(shared_cache)},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    refused(done, tmp_path / "dist", "File too large", f"dist/.{PACKAGE}.partial/{SMALL}-")
+
+
+@pytest.mark.parametrize("target", ["a file", "a folder", "a dangling link"])
+def test_what_is_no_package_is_never_replaced(target, hubpkg, tmp_path):
+    path = tmp_path / "dist" / PACKAGE
+    path.parent.mkdir()
+    if target == "a file":
+        path.write_text("mine")
+    elif target == "a folder":
+        path.mkdir()
+        (path / "thesis.txt").write_text("mine")
+    else:
+        path.symlink_to("nowhere")
+    done = hubpkg("build", SMALL, "--out", path.parent)
+    assert done.returncode == 2
+    assert f"{path}: expected a package that may be replaced, or nothing" in done.stderr
+    assert [child.name for child in path.parent.iterdir()] == [PACKAGE]
+    assert target != "a file" or path.read_text() == "mine"
+    assert target != "a folder" or (path / "thesis.txt").read_text() == "mine"
+
+
+@pytest.fixture
+def own_model(models, tmp_path):
+    """A copy of the small model in ./models of a folder to work in."""
+    return Path(shutil.copytree(models / SMALL, tmp_path / "models" / SMALL))
+
+
+def change(file, before, after):
+    text = file.read_text()
+    assert before in text
+    file.write_text(text.replace(before, after))
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"image_size: 32": "image_size: 30"}, ["multiples of 16, found 30 x 30", "shape (1, 1, 30, 30)"]),
+        ({"num_classes: 10": "num_classes: 7"}, ["num_classes: expected 10, found 7"]),
+        ({"in_channels: 1": "in_channels: 3", "[0.5]": "[0.5, 0.5, 0.5]"}, ["in_channels: expected 1, found 3"]),
+    ],
+)
+def test_a_recipe_that_does_not_fit_is_refused(changes, words, own_model, hubpkg, tmp_path):
+    for before, after in changes.items():
+        change(own_model / "recipes" / "digits.yaml", before, after)
+    refused(hubpkg("build", SMALL, cwd=tmp_path), tmp_path / "dist", *words)
+    assert [path.name for path in tmp_path.iterdir()] == ["models"]
+
+
+def test_a_model_whose_code_fails_is_named(own_model, hubpkg, tmp_path):
+    change(own_model / "mindspore_hub_conf.py", "import json", "import json, nowhere")
+    done = hubpkg("build", SMALL, cwd=tmp_path)
+    refused(done, tmp_path / "dist", f"models/{SMALL}: expected a network", "No module named 'nowhere'")
+
+
+def test_prose_runs_no_stage_again_and_litter_is_not_packed(own_model, hubpkg, tmp_path):
+    assert hubpkg("build", SMALL, cwd=tmp_path).returncode == 0
+    change(own_model / "model.yaml", "author: hubpkg contributors", "author: another publisher")
+    change(own_model / "architecture.svg", "</svg>", "<!-- -->\n</svg>")
+    change(own_model / "recipes" / "imagenet2012.yaml", "seed: 42", "seed: 43")
+    (own_model / ".git").mkdir()
+    (own_model / ".git" / "config").write_text("secret")
+    (own_model / "stray.pyc").write_text("bytecode")
+    (own_model / "model.yaml~").write_text("before")
+    (own_model / "link").symlink_to("/etc/hostname")
+    done = hubpkg("build", SMALL, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "running" not in done.stderr
+    package = tmp_path / "dist" / PACKAGE
+    assert "author: another publisher" in (package / f"{PACKAGE}.md").read_text()
+    assert sorted(path.name for path in (package / SMALL).iterdir()) == [
+        "architecture.svg",
+        "create_network.json",
+        "mindspore_hub_conf.py",
+        "model.yaml",
+        "recipes",
+        "xcit_small_network.py",
+    ]
+
+
+def test_a_checkpoint_that_is_not_what_its_name_says_is_refused(hubpkg, weights, tmp_path):
+    file = Path(shutil.copy(weights, tmp_path / "xcit_small-01234567.ckpt"))
+    refused(hubpkg("build", SMALL, "--checkpoint", file, "--out", tmp_path / "dist"), tmp_path / "dist", "01234567...")

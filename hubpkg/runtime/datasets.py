@@ -48,6 +48,8 @@ class Source:
     """A dataset that hubpkg can read.
 
     Attributes:
+        channels: of its images.
+        classes: how many there are.
         title: what the card calls it.
         evaluated: what the card calls the images that a model is evaluated on.
         preparation: how to get it, for the card.
@@ -56,6 +58,8 @@ class Source:
         images: the split ``train`` or ``test``.
     """
 
+    channels: int
+    classes: int
     title: str
     evaluated: str
     preparation: str
@@ -77,6 +81,19 @@ def find(name: str) -> Source:
     if name not in SOURCES:
         raise HubpkgError(f"expected one of the datasets that hubpkg reads ({', '.join(SOURCES)}), found {name!r}")
     return SOURCES[name]
+
+
+def check_recipe(recipe: Mapping[str, Any]) -> None:
+    """Refuse a recipe whose network would not fit the images and classes of its dataset.
+
+    Raises:
+        HubpkgError: naming the keys.
+    """
+    source = find(recipe["dataset"])
+    wanted = {"in_channels": source.channels, "num_classes": source.classes}
+    faults = [f"{key}: expected {value}, found {recipe[key]}" for key, value in wanted.items() if recipe[key] != value]
+    if faults:
+        raise HubpkgError(f"the recipe does not fit the dataset {recipe['dataset']}: {'; '.join(faults)}")
 
 
 def pipeline(images: Images, recipe: Mapping[str, Any], batch_size: int, *, training: bool) -> Any:
@@ -196,6 +213,8 @@ def _imagenet_fingerprint(data_dir: Path | None) -> str:
 
 SOURCES = {
     "digits": Source(
+        channels=1,
+        classes=10,
         title="Digits",
         evaluated="the test split, a fifth of the 1,797 images, stratified by class and fixed by a seed",
         preparation=(
@@ -207,6 +226,8 @@ SOURCES = {
         images=_digits_images,
     ),
     "imagenet2012": Source(
+        channels=3,
+        classes=_IMAGENET_CLASSES,
         title="ImageNet-1K",
         evaluated="the validation set",
         preparation=(

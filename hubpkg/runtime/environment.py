@@ -12,12 +12,11 @@ import hubpkg
 from hubpkg.runtime import framework
 
 
-def capture(device: str | None) -> dict[str, Any]:
+def capture() -> dict[str, Any]:
     """The environment, as JSON values; read from files, without importing MindSpore.
 
     The Ascend entries are None where there is no such driver, firmware or toolkit.
     """
-    driver = _version_file(Path("/usr/local/Ascend/driver/version.info"))
     return {
         "hubpkg": hubpkg.__version__,
         "mindspore": framework.version(),
@@ -25,8 +24,7 @@ def capture(device: str | None) -> dict[str, Any]:
         "cpu": _cpu_model(),
         "cpu_count": os.cpu_count(),
         "os": _os_name(),
-        "devices": "Ascend" if device == "Ascend" or (device is None and driver) else "the CPU",
-        "ascend_driver": driver,
+        "ascend_driver": _version_file(Path("/usr/local/Ascend/driver/version.info")),
         "ascend_firmware": _version_file(Path("/usr/local/Ascend/firmware/version.info")),
         "cann": _version_file(
             Path(os.environ.get("ASCEND_HOME_PATH", "/usr/local/Ascend/ascend-toolkit/latest"), "version.cfg")
@@ -35,15 +33,17 @@ def capture(device: str | None) -> dict[str, Any]:
 
 
 def commit() -> str | None:
-    """The commit that hubpkg runs from, with ``-dirty`` where files differ from it; None outside a checkout."""
+    """The commit that hubpkg runs from, with ``-dirty`` where files differ from it; None outside its own checkout."""
+    here = Path(__file__)
+    if _git(here.parent, "ls-files", "--error-unmatch", here.name) is None:  # another project's, around an install
+        return None
+    return _git(here.parent, "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    command = ["git", "-C", str(folder), *arguments]
     try:
-        done = subprocess.run(  # noqa: S603 - the path is hubpkg's own
-            ["git", "-C", Path(__file__).parent, "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],  # noqa: S607 - whichever git there is
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=10,
-        )
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10)  # noqa: S603 - our own
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout.strip()

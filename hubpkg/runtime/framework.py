@@ -1,6 +1,7 @@
 """MindSpore, set up so that its users see none of the noise that they can do nothing about."""
 
 import atexit
+import signal
 import warnings
 from functools import cache
 from importlib import metadata
@@ -8,7 +9,7 @@ from typing import Any
 
 from hubpkg.errors import HubpkgError, SlowFrameworkWarning
 
-_FAST_ON_CPU = ((2, 7), (2, 8))  # from 2.9 on, convolutions on the CPU take 80 to 100 times as long
+_FAST_ON_CPU = ((2, 7), (2, 8))  # from 2.9 on, convolutions take many times as long there
 
 
 def version() -> str:
@@ -43,10 +44,14 @@ def load() -> Any:
     """
     found = version()
     _check_numpy(found)
+    # An interruption in the middle of the import would abort the process; it waits until the import is over.
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     try:
         import mindspore
     except ImportError as error:
         raise HubpkgError(f"expected MindSpore {found} to import, found: {error}") from None
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     atexit.register(_quiet_exit, mindspore.nn.Cell)
     if mindspore.get_context("device_target") == "CPU" and _minor(found) not in _FAST_ON_CPU:
         warnings.warn(

@@ -68,8 +68,8 @@ def erf(z):
 class GELU(nn.Cell):
     """Gaussian error linear unit, by its tanh approximation or exact.
 
-    MindSpore's fused kernel is the right one on Ascend; on the CPU it takes ten times as long as its parts. Of these,
-    sigmoid is exact to float32 there, tanh to 1e-4 only.
+    MindSpore's fused kernel is the right one on Ascend; on the CPU its parts are faster, and the sigmoid is more exact
+    than the tanh.
     """
 
     def __init__(self, exact):
