@@ -2,7 +2,10 @@
 
 import atexit
 import signal
+import threading
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from importlib import metadata
 from typing import Any
@@ -44,14 +47,11 @@ def load() -> Any:
     """
     found = version()
     _check_numpy(found)
-    # An interruption in the middle of the import would abort the process; it waits until the import is over.
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     try:
-        import mindspore
+        with _interrupted_later():
+            import mindspore
     except ImportError as error:
         raise HubpkgError(f"expected MindSpore {found} to import, found: {error}") from None
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     atexit.register(_quiet_exit, mindspore.nn.Cell)
     if mindspore.get_context("device_target") == "CPU" and _minor(found) not in _FAST_ON_CPU:
         warnings.warn(
@@ -60,6 +60,25 @@ def load() -> Any:
             stacklevel=2,
         )
     return mindspore
+
+
+@contextmanager
+def _interrupted_later() -> Iterator[None]:
+    """Let Ctrl-C wait until the context is over: in the middle of MindSpore's import it would abort the process."""
+    if threading.current_thread() is not threading.main_thread():  # Ctrl-C goes to the main thread alone
+        yield
+        return
+    received: list[int] = []
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number in handlers:
+        signal.signal(number, lambda number, _: received.append(number))
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        if received:
+            signal.raise_signal(received[0])
 
 
 def _quiet_exit(cell: type) -> None:
