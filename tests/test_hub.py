@@ -58,15 +58,21 @@ def test_a_path_may_be_relative_or_below_home(small_package, monkeypatch):
 
 def test_a_copy_of_the_card_elsewhere_is_no_package(small_package, tmp_path):
     shutil.copyfile(small_package / CARD, tmp_path / CARD)
-    with pytest.raises(HubpkgError, match=r"^hubpkg\.json: expected a readable manifest"):
+    with pytest.raises(
+        HubpkgError, match=r": expected a package, whose hubpkg\.json pins its code and weights, found none$"
+    ):
         library.load(str(tmp_path / CARD))
 
 
 def test_what_is_no_package_is_refused(small_package, tmp_path):
     with pytest.raises(HubpkgError, match=r"none: expected a package's card or folder, found no such path$"):
         library.load(str(tmp_path / "none"))
-    with pytest.raises(HubpkgError, match=r"^source: expected 'local', found 'gitee'$"):
+    with pytest.raises(HubpkgError, match=r"^source: expected 'local', found 'gitee'; get the package's folder"):
         library.load(str(small_package), source="gitee")
+    with pytest.raises(HubpkgError, match=r"hubpkg\.json: expected a package's card or folder, found another"):
+        library.load(small_package / "hubpkg.json")
+    with pytest.raises(HubpkgError, match=r"^name: expected the path of a package's card or folder, found None$"):
+        library.load(None)
 
 
 @pytest.mark.parametrize("change", ["flipped", "cut", "missing", "folder"])
