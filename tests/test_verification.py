@@ -121,7 +121,7 @@ def test_several_packages_and_dist(hubpkg, small_package, tmp_path):
 
 
 def test_what_is_no_folder_is_refused(hubpkg, small_package, tmp_path):
-    for path, found in ((tmp_path / "none", "none"), (small_package / CARD, "a file")):
+    for path, found in ((tmp_path / "none", "none"), (small_package / CARD, f"a file; its folder is {small_package}")):
         done = hubpkg("verify", small_package, path)
         assert (done.returncode, done.stdout) == (2, "")
         assert done.stderr == f"hubpkg: error: {path}: expected a package's folder, found {found}\n"
@@ -530,7 +530,9 @@ ANY_JSON = st.recursive(
     max_leaves=5,
 )
 FUZZ = hypothesis.settings(
-    max_examples=80, deadline=None, suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture]
+    max_examples=80,
+    deadline=None,
+    suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture, hypothesis.HealthCheck.too_slow],
 )
 
 
