@@ -77,7 +77,7 @@ def test_the_card_s_figure_and_recipe_are_in_the_package(built):
     card = Path(built["card"]).read_text()
     (figure,) = re.findall(r'<img src="([^"]+)"', card)
     assert (Path(built["package"]) / figure).read_text().startswith("<svg")
-    (recipe,) = re.findall(r"\[yaml\]\(\S+/([^/]+/recipes/\S+\.yaml)\)", card)
+    (recipe,) = re.findall(r"\[yaml\]\(([^/]+/recipes/\S+\.yaml)\)", card)
     assert (Path(built["package"]) / recipe).is_file()
 
 
