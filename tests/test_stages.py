@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -147,6 +148,7 @@ def test_a_stage_that_fails_leaves_nothing_and_can_be_run_again(cache, stage, er
 
 PROGRAM = """
 import sys, time
+from contextlib import contextmanager
 from pathlib import Path
 from hubpkg import stages
 
@@ -162,15 +164,19 @@ print(stages.run("train", {}, produce, lambda line: print(line, flush=True)), fl
 """
 
 
+@contextmanager
 def start(tmp_path, seconds):
-    return subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, tmp_path / "made", str(seconds)], stdout=subprocess.PIPE, text=True
-    )
+    command = [sys.executable, "-c", PROGRAM, tmp_path / "made", str(seconds)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def test_a_stage_that_is_killed_is_run_again(tmp_path, cache):
     with start(tmp_path, 600) as process:
-        assert process.stdout.readline() == "producing\n"
+        assert [process.stdout.readline() for _ in range(2)] == ["train: running\n", "producing\n"]
         os.kill(process.pid, signal.SIGKILL)
     (partial,) = results(cache)
     assert partial.endswith(".partial")
@@ -183,7 +189,7 @@ def test_a_stage_that_is_killed_is_run_again(tmp_path, cache):
 
 def test_of_two_processes_at_once_one_produces_and_the_other_waits(tmp_path):
     with start(tmp_path, 1) as first:
-        assert first.stdout.readline() == "producing\n"
+        assert [first.stdout.readline() for _ in range(2)] == ["train: running\n", "producing\n"]
         with start(tmp_path, 1) as second:
             waits, reused, folder = second.stdout.read().splitlines()
         assert first.stdout.read().splitlines()[-1] == folder
