@@ -3,6 +3,7 @@
 python3 dev.py hubpkg ARGS...           run hubpkg with MindSpore 2.8.0, in .venv
 python3 dev.py test [PYTEST ARGS...]    run ruff, mypy and pytest, in .venv
 python3 dev.py compat [PYTEST ARGS...]  run the tests marked compat with MindSpore 2.10.0, in .venv-2.10
+python3 dev.py faults                   print docs/faults.md: what goes wrong, and what happens then
 """
 
 import fcntl
@@ -38,9 +39,12 @@ def main(arguments: list[str]) -> int:
         os.execv(hubpkg, [hubpkg, *rest])
     if command == "test":
         # pytest runs last, so that its closing line ends the output; a part of the suite says nothing about coverage.
-        tools = [["ruff", "check"], ["ruff", "format", "--check"], ["mypy"], ["pytest", *(rest or ["--cov"])]]
+        whole = ["--cov", "--numprocesses=2", "--dist=loadfile"]
+        tools = [["ruff", "check"], ["ruff", "format", "--check"], ["mypy"], ["pytest", *(rest or whole)]]
         commands = set_up("dev")
         return max([run(commands / tool, *options) for tool, *options in tools])
+    if command == "faults":
+        return run(set_up("dev") / "python", "tests/faults.py")
     if command == "compat":
         return run(set_up("compat") / "pytest", "-m", "compat", *rest)
     print(__doc__, end="", file=sys.stderr)
@@ -76,7 +80,12 @@ def set_up(name: str) -> Path:
         if digest in done:
             stamp.unlink()
         else:
+            mark = venv / "made-by-dev.py"
+            if venv.exists() and not (mark.exists() or stamp.exists()):
+                sys.exit(f"{venv}: expected none, or one that dev.py made, found another; move it away")
             shutil.rmtree(venv, ignore_errors=True)
+            venv.mkdir()
+            mark.touch()
             quietly(lock.fileno(), sys.executable, "-m", "venv", venv)
         install(lock.fileno(), venv, name, parts)
         stamp.write_text(f"{digest} {name}\n", encoding="utf-8")

@@ -1,15 +1,34 @@
 """Where a package's weights come from, trained here or given as a file, and whether they fit the network."""
 
 import logging
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from hubpkg.errors import CheckpointError
+from hubpkg import cache
+from hubpkg.errors import CheckpointError, IntegrityError
 from hubpkg.runtime import framework
 
-_SHOWN = 5  # differences in an error message; the rest is counted
+
+def load_verified(path: Path, sha256: str) -> Mapping[str, Any]:
+    """The parameters in the checkpoint at ``path``, whose digest is ``sha256``; no other byte is ever read.
+
+    Raises:
+        IntegrityError: it is another file.
+        CheckpointError: it is not a readable MindSpore checkpoint.
+    """
+    # Whoever can write the file could change it after it was hashed: what is loaded is a private copy, hashed as made.
+    with tempfile.TemporaryDirectory(prefix="hubpkg-") as private:
+        copy = Path(private) / f"{sha256}.ckpt"
+        found = cache.copy(path, copy)
+        if found != sha256:
+            raise IntegrityError(f"{path}: expected sha256 {sha256}, found {found}; get it again")
+        try:
+            return load(copy)
+        except CheckpointError as error:
+            raise CheckpointError(str(error).replace(str(copy), str(path))) from None
 
 
 def load(path: Path) -> Mapping[str, Any]:
@@ -40,17 +59,21 @@ def restore(network: Any, path: Path) -> None:
     Raises:
         CheckpointError: the file is unreadable, or a parameter is missing, extra, or of another shape or type.
     """
-    mindspore = framework.load()
-    parameters = load(path)
+    put(network, load(path), path)
+
+
+def put(network: Any, parameters: Mapping[str, Any], path: Path) -> None:
+    """Put ``parameters``, loaded from ``path``, into ``network``, whose own must be the same ones.
+
+    Raises:
+        CheckpointError: with every parameter that is missing, extra, or of another shape or type.
+    """
     differences = list(_differences(network.parameters_dict(), parameters))
     if differences:
-        more = f"; and {len(differences) - _SHOWN} more" if len(differences) > _SHOWN else ""
         raise CheckpointError(
-            f"{path}: expected the network's parameters, found {len(differences)} not as there: "
-            + "; ".join(differences[:_SHOWN])
-            + more
+            f"{path}: expected the network's parameters, found {len(differences)} not as there: " + "; ".join(differences)
         )
-    mindspore.load_param_into_net(network, parameters, strict_load=True)
+    framework.load().load_param_into_net(network, parameters, strict_load=True)
 
 
 def _differences(expected: Mapping[str, Any], found: Mapping[str, Any]) -> Iterable[str]:

@@ -9,13 +9,15 @@ import signal
 import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NoReturn
 
 from hubpkg import __version__
-from hubpkg.errors import HubpkgError, SlowFrameworkWarning
+from hubpkg.errors import HubpkgError, HubpkgWarning, IntegrityError
 
 _PUBLICATION_KEYS = ("author", "user-id", "publisher", "repo-link", "asset-base-url")  # of model.yaml
+_POLICY_KEYS = ("tries", "stall_seconds", "offline", "allow_http", "allow_short_digest")  # of fetch.Policy
 _FINDING, _UNUSABLE, _INTERRUPTED, _PIPE_CLOSED = 1, 2, 130, 141
 
 
@@ -31,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            warnings.simplefilter("default", SlowFrameworkWarning)
+            warnings.simplefilter("always", HubpkgWarning)
             warnings.showwarning = lambda message, *_: _say(f"hubpkg: warning: {message}")
             status: int = options.run(options)
         sys.stdout.flush()
@@ -68,7 +70,8 @@ def _print_json(value: Any) -> None:
 def _build(options: argparse.Namespace) -> int:
     from hubpkg import package
 
-    built = package.build(_job(options), options.checkpoint, options.out)
+    weights = package.Weights(options.checkpoint, options.sha256, _policy(options))
+    built = package.build(_job(options), weights, options.out)
     result = built.as_json()
     if options.json:
         _print_json(result)
@@ -89,6 +92,64 @@ def _build(options: argparse.Namespace) -> int:
     }
     _print_table(result["uid"], rows)
     return 0
+
+
+def _fetch(options: argparse.Namespace) -> int:
+    from hubpkg import cache, fetch
+
+    policy = _policy(options)
+    try:
+        path = fetch.fetch(options.urls, options.sha256, policy, _say)
+    except IntegrityError as error:
+        _say(f"hubpkg: error: {error}")
+        return _FINDING
+    sha256 = path.name
+    if options.out is not None:
+        path = cache.deliver(path, options.out)
+    if options.json:
+        _print_json({"path": str(path), "sha256": sha256, "size": path.stat().st_size})
+    else:
+        print(path)
+    return 0
+
+
+def _policy(options: argparse.Namespace) -> Any:
+    from dataclasses import replace
+
+    from hubpkg.fetch import Policy
+
+    given = {key: value for key, value in vars(options).items() if key in _POLICY_KEYS and value is not None}
+    return replace(Policy.from_environment(), **given)
+
+
+def _cache(options: argparse.Namespace) -> int:
+    from hubpkg import cache
+
+    if options.action == "dir":
+        _print_rows(options, {"path": cache.get_hub_dir()}, [cache.get_hub_dir()])
+    elif options.action == "verify":
+        count, damaged = cache.verify()
+        rows = [f"{name}: damaged, set aside" for name in damaged]
+        _print_rows(options, {"files": count, "damaged": damaged}, [*rows, f"{count} files, {len(damaged)} damaged"])
+        return _FINDING if damaged else 0
+    else:
+        found = cache.prune(options.days) if options.action == "prune" else cache.entries()
+        rows = [
+            f"{entry.kind:8} {entry.size:>15,} {datetime.fromtimestamp(entry.used, UTC):%Y-%m-%d} {entry.name}"
+            for entry in found
+        ]
+        total = sum(entry.size for entry in found)
+        verb = "removed from" if options.action == "prune" else "in"
+        rows.append(f"{len(found)} entries, {total:,} bytes {verb} {cache.get_hub_dir()}")
+        _print_rows(options, [entry.as_json() for entry in found], rows)
+    return 0
+
+
+def _print_rows(options: argparse.Namespace, document: Any, rows: Sequence[str]) -> None:
+    if options.json:
+        _print_json(document)
+    else:
+        print(*rows, sep="\n")
 
 
 def _print_table(title: str, rows: Mapping[str, str]) -> None:
@@ -187,13 +248,17 @@ def _parser() -> argparse.ArgumentParser:
         return added
 
     build = command("build", _build, "make a package: checkpoint, evaluation, performance, card and entrypoint")
+    build.usage = "%(prog)s [OPTION]... MODEL"  # all of them would fill a screen
     _add_job_arguments(build)
     build.add_argument(
         "--checkpoint",
         default="train",
-        metavar="train|FILE",
-        help="train the weights by the recipe (default), or take them from a checkpoint file",
+        metavar="train|fetch|FILE|URL",
+        help="train the weights by the recipe (default); fetch those that model.yaml names; or take them from a "
+        "checkpoint file, or from a URL, which needs --sha256",
     )
+    build.add_argument("--sha256", metavar="HEX", help="SHA-256 of the file or URL given as --checkpoint")
+    _add_policy_arguments(build)
     build.add_argument(
         "--out",
         type=Path,
@@ -221,6 +286,22 @@ def _parser() -> argparse.ArgumentParser:
         "--out", type=Path, default=Path("runs"), metavar="DIR", help="folder for the predictions (default: runs)"
     )
 
+    fetch = command("fetch", _fetch, "bring a file into the cache, verified; print its path there")
+    fetch.add_argument("urls", nargs="+", metavar="URL", help="where the file is; more than one are tried in order")
+    fetch.add_argument("--sha256", required=True, metavar="HEX", help="the file's SHA-256, 64 hex digits")
+    fetch.add_argument("--out", type=Path, metavar="FILE", help="put a copy there, and print its path")
+    _add_policy_arguments(fetch)
+
+    cache = command("cache", _cache, "list, verify or prune the cache, or print its folder")
+    cache.add_argument("action", choices=["list", "verify", "prune", "dir"], help="what to do")
+    cache.add_argument(
+        "--days",
+        type=_days,
+        default=30.0,
+        metavar="N",
+        help="prune: remove what was not used for N days, and what was set aside (default: 30)",
+    )
+
     verify = command("verify", _verify, "prove packages against their manifest, evidence and entrypoint")
     verify.add_argument(
         "packages", nargs="*", type=Path, metavar="PACKAGE", help="a package's folder (default: each one in ./dist)"
@@ -228,6 +309,34 @@ def _parser() -> argparse.ArgumentParser:
     verify.add_argument("--rerun", action="store_true", help="load the package and evaluate it again, image by image")
     _add_run_arguments(verify)
     return parser
+
+
+def _days(value: str) -> float:
+    days = float(value)
+    if not days >= 0:
+        raise ValueError
+    return days
+
+
+_days.__name__ = "number of days"  # argparse says it of a value that is none
+
+
+def _add_policy_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--tries", type=int, metavar="N", help="give up after N tries without a byte gained (default: 5)"
+    )
+    parser.add_argument(
+        "--stall-seconds",
+        type=float,
+        metavar="S",
+        help="give up after S seconds without a byte gained (default: 30)",
+    )
+    for name, help_text in (
+        ("--offline", "use the cache alone, and open no connection"),
+        ("--allow-http", "accept plain http URLs to other machines"),
+        ("--allow-short-digest", "accept a sha256 cut to 8 digits or more; the whole one is then kept in hubpkg.lock"),
+    ):
+        parser.add_argument(name, action="store_true", default=None, help=help_text)
 
 
 def _add_job_arguments(parser: argparse.ArgumentParser) -> None:

@@ -1,11 +1,13 @@
 """A package's entrypoint, ``mindspore_hub_conf.py``: read, and loaded by path from the source that was hashed."""
 
 import ast
+import errno
 import hashlib
 import importlib.abc
 import importlib.machinery
 import importlib.util
 import linecache
+import os
 import sys
 import threading
 import warnings
@@ -100,9 +102,11 @@ class _SourceFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
     def __init__(self, folder: Path, sources: Mapping[str, bytes]) -> None:
         self._folder = folder.absolute()
-        self._sources = {name: source for name, source in sources.items() if name.endswith(".py")}
+        self._sources = sources
         self._modules = {
-            name.removesuffix(".py").removesuffix("/__init__").replace("/", "."): name for name in self._sources
+            name.removesuffix(".py").removesuffix("/__init__").replace("/", "."): name
+            for name in sources
+            if name.endswith(".py")
         }
         identity = hashlib.sha256(str(self._folder).encode())
         for name, source in sorted(sources.items()):
@@ -130,6 +134,13 @@ class _SourceFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
     def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType:
         return _EntryModule(spec.name)
+
+    def get_data(self, path: str) -> bytes:
+        """The bytes of the folder's file at ``path``, as they were hashed (importlib's ResourceLoader)."""
+        try:
+            return self._sources[Path(path).relative_to(self._folder).as_posix()]
+        except (KeyError, ValueError):
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path) from None
 
     def exec_module(self, module: ModuleType) -> None:
         spec = module.__spec__

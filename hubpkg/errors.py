@@ -7,7 +7,15 @@ class HubpkgError(Exception):
     """The input, the command line or the environment can't be used (exit status 2)."""
 
 
-class SlowFrameworkWarning(UserWarning):
+class HubpkgWarning(UserWarning):
+    """Something that the user should know, and need not act on."""
+
+
+class CacheWarning(HubpkgWarning):
+    """A file in the cache was not what its place says; it was set aside."""
+
+
+class SlowFrameworkWarning(HubpkgWarning):
     """The installed MindSpore is known to be slow on this device."""
 
 
@@ -25,3 +33,11 @@ class CheckpointError(HubpkgError):
 
 class IntegrityError(HubpkgError):
     """A file's bytes are not the ones that were promised."""
+
+
+class FetchError(HubpkgError):
+    """A file could not be fetched; says from where, and why."""
+
+
+class NotPinnedError(HubpkgError):
+    """Nothing says which bytes are the right ones, and nobody said that they are trusted."""

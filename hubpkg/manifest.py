@@ -43,7 +43,7 @@ def seal(data: Mapping[str, Any]) -> bytes:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """Read and check the manifest at ``path``: its schema, its canonical form and the digests it holds of itself.
+    """The manifest at ``path``; see :func:`parse`.
 
     Raises:
         InvalidDocumentError: with every fault, each naming the key.
@@ -53,17 +53,26 @@ def read(path: Path) -> dict[str, Any]:
         raw = path.read_bytes()
     except OSError as error:
         raise HubpkgError(f"{path.name}: expected a readable manifest, found: {error.strerror}") from None
+    return parse(raw, path.name)
+
+
+def parse(raw: bytes, name: str) -> dict[str, Any]:
+    """Check the manifest ``raw``: its schema, its canonical form and the digests it holds of itself.
+
+    Raises:
+        InvalidDocumentError: with every fault, each naming ``name`` and the key.
+    """
     text = raw.decode("utf-8", "surrogateescape")  # other bytes have no digest, and so are named with their key
     try:
         data = json.loads(text)
     except (ValueError, RecursionError) as error:
         key = _key_at(text, getattr(error, "pos", 0))
-        raise InvalidDocumentError([f"{path.name}: {key}: expected canonical JSON, found: {error}"]) from None
-    faults = [f"{path.name}: {message}" for _, message in documents.faults_of(data, "manifest")]
+        raise InvalidDocumentError([f"{name}: {key}: expected canonical JSON, found: {error}"]) from None
+    faults = [f"{name}: {message}" for _, message in documents.faults_of(data, "manifest")]
     if isinstance(data, dict) and isinstance(data.get("digests"), dict):
         found = {key: _digest_found(value) for key, value in data.items() if key != "digests"}
         faults += [
-            f"{path.name}: {key}: expected the value whose digest is {data['digests'].get(key, 'missing')}, "
+            f"{name}: {key}: expected the value whose digest is {data['digests'].get(key, 'missing')}, "
             f"found one with {found.get(key, 'none')}"
             for key in sorted(found.keys() | data["digests"].keys())
             if found.get(key) != data["digests"].get(key)
@@ -71,7 +80,7 @@ def read(path: Path) -> dict[str, Any]:
     if not faults and text != (canonical := rfc8785.dumps(data).decode()):
         offset = next((i for i, (a, b) in enumerate(zip(text, canonical, strict=False)) if a != b), len(canonical))
         faults.append(
-            f"{path.name}: {_key_at(text, offset)}: expected canonical JSON (RFC 8785), found other text from "
+            f"{name}: {_key_at(text, offset)}: expected canonical JSON (RFC 8785), found other text from "
             f"character {offset}"
         )
     if faults:

@@ -13,8 +13,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from hubpkg import card, checkpoint, entrypoint, evaluation, manifest, performance, stages, verification
-from hubpkg.errors import CheckpointError, HubpkgError
+from hubpkg import cache, card, checkpoint, entrypoint, evaluation, fetch, manifest, performance, stages, verification
+from hubpkg.errors import CheckpointError, HubpkgError, IntegrityError
+from hubpkg.fetch import Policy
 from hubpkg.spec import ModelSpec
 
 TRAINING_LOG = "evidence/training.jsonl"
@@ -118,7 +119,22 @@ class Job:
         return network
 
 
-def build(job: Job, weights_from: str, out: Path) -> Package:
+@dataclass(frozen=True)
+class Weights:
+    """Where a package's weights come from.
+
+    Attributes:
+        given: ``train``; ``fetch``, for what model.yaml names; or a checkpoint file's path or URL.
+        sha256: digest of the file or URL; None where there is none to compare with.
+        policy: how patient and strict fetching is.
+    """
+
+    given: str
+    sha256: str | None
+    policy: Policy
+
+
+def build(job: Job, weights_from: Weights, out: Path) -> Package:
     """Build the package of ``job`` in the folder ``out``.
 
     Each stage's results are kept in the cache by the stage's inputs, and taken from there when those are the same.
@@ -126,14 +142,14 @@ def build(job: Job, weights_from: str, out: Path) -> Package:
 
     Args:
         job: the model, the dataset and the machine.
-        weights_from: ``train``, or the path of a checkpoint file.
+        weights_from: where the weights come from.
         out: the folder that the package is put in.
 
     Raises:
         HubpkgError: an input can't be used; ``out`` is as it was.
     """
     with _output(out, job.spec.package_name, job.report) as partial:
-        weights = _train(job) if weights_from == "train" else _adopt(job, Path(weights_from))
+        weights = _train(job) if weights_from.given == "train" else _adopt(job, weights_from)
         evaluated = _evaluate(job, weights)
         timed = _benchmark(job, weights)
         contents = _assemble(partial, job, weights, evaluated, timed)
@@ -155,26 +171,52 @@ def _train(job: Job) -> Path:
     return stages.run("train", inputs, produce, job.report)
 
 
-def _adopt(job: Job, file: Path) -> Path:
+def _adopt(job: Job, weights_from: Weights) -> Path:
+    """The stage that checks a checkpoint made elsewhere, whose network must be the model's."""
+
     def produce(folder: Path) -> None:
-        shutil.copyfile(file, folder / "model.ckpt")
-        found = _digest(folder)
-        named = re.search(r"-([0-9a-f]{8})\.ckpt$", file.name)
-        if named and named[1] != found[:8]:
-            raise HubpkgError(f"{file}: expected the sha256 that its name says, {named[1]}..., found {found}")
+        copied = cache.copy(file, folder / "model.ckpt")
+        named = re.search(r"-([0-9a-f]{8})(-[^-]*)?\.ckpt$", name)
+        if named and named[1] != copied[:8]:
+            raise IntegrityError(f"{origin}: expected the sha256 that its name says, {named[1]}..., found {copied}")
+        if link is None and weights_from.sha256 not in (None, copied):
+            raise IntegrityError(f"{origin}: expected the sha256 of --sha256, {weights_from.sha256}, found {copied}")
         try:
             checkpoint.restore(job.network(), folder / "model.ckpt")
         except CheckpointError as error:
-            raise CheckpointError(str(error).replace(str(folder / "model.ckpt"), str(file))) from None
+            raise CheckpointError(str(error).replace(str(folder / "model.ckpt"), origin)) from None
+        (folder / "origin.json").write_text(json.dumps({"link": link}), encoding="utf-8")
 
-    if not file.is_file() or file.suffix != ".ckpt":
-        what = f"no file {file}" if not file.is_file() else file
-        raise HubpkgError(f"--checkpoint: expected 'train' or a checkpoint file *.ckpt, found {what}")
-    weights = stages.run(
-        "checkpoint", {**job.base, "file": manifest.record(file).sha256, "name": file.name}, produce, job.report
-    )
+    file, link = _find(job.spec, weights_from, job.report)
+    origin = link or str(file)
+    name = origin.rpartition("/")[2]
+    given = {"file": manifest.record(file).sha256, "name": name, "sha256": weights_from.sha256, "link": link}
+    weights = stages.run("checkpoint", {**job.base, **given}, produce, job.report)
     job.inputs  # noqa: B018 - says where the data are missing
     return weights
+
+
+def _find(spec: ModelSpec, weights_from: Weights, report: Callable[[str], None]) -> tuple[Path, str | None]:
+    """The checkpoint file that was given, and the link that it was fetched from, if it was."""
+    given, sha256 = weights_from.given, weights_from.sha256
+    if given == "fetch" or given.startswith(("https://", "http://")):
+        links = [given]
+        if given == "fetch":
+            asset = spec.fields.get("checkpoint")
+            if asset is None:
+                raise HubpkgError(
+                    f"{spec.folder / 'model.yaml'}: datasets.{spec.dataset}: expected the key checkpoint, which says "
+                    "what to fetch, found none; give a URL and --sha256 instead"
+                )
+            links, sha256 = asset["links"], sha256 or asset["sha256"]
+        if sha256 is None:
+            raise HubpkgError(f"--sha256: expected the SHA-256 of {given}, found none")
+        return fetch.fetch(links, sha256, weights_from.policy, report), links[0]
+    file = Path(given)
+    if not file.is_file() or file.suffix != ".ckpt":
+        what = f"no file {file}" if not file.is_file() else file
+        raise HubpkgError(f"--checkpoint: expected 'train', 'fetch', a URL, or a checkpoint file *.ckpt, found {what}")
+    return file, None
 
 
 def _predict(job: Job, weights: Path) -> Any:
@@ -235,9 +277,9 @@ def _output(out: Path, name: str, report: Callable[[str], None]) -> Iterator[Pat
     """The path of a folder in ``out`` in which a package can be made; nothing is left of it, whatever happens."""
     out = out.absolute()
     target, partial, replaced = out / name, out / f".{name}.partial", out / f".{name}.replaced"
-    lock = stages.cache_folder() / "locks" / f"{manifest.digest([str(out), name])[:16]}.lock"
+    lock = cache.lock_of(manifest.digest([str(out), name])[:16])
     _today()  # says, before the work begins, what is wrong with SOURCE_DATE_EPOCH
-    with stages.locked(lock, report):
+    with cache.locked(lock, report):
         if os.path.lexists(target) and not (target / manifest.NAME).is_file():
             raise HubpkgError(
                 f"{target}: expected a package that may be replaced, or nothing, found something else; move it away, "
@@ -304,7 +346,7 @@ def _assemble(partial: Path, job: Job, weights: Path, evaluated: Path, timed: Pa
             **spec.card_fields,
             "dataset": datasets.find(spec.dataset).card_text(),
         },
-        "checkpoint": {"file": next(iter(files)), "sha256": sha256, "source": "train" if trained else "file"},
+        "checkpoint": {"file": next(iter(files)), "sha256": sha256, **_source_of(weights)},
         "inputs": {"recipe": dict(spec.recipe), "data": job.inputs["data"], "code": job.inputs["code"]},
         "environment": _environment(job, made),
         "evaluation": {
@@ -321,6 +363,14 @@ def _assemble(partial: Path, job: Job, weights: Path, evaluated: Path, timed: Pa
     }  # fmt: skip
     (partial / manifest.NAME).write_bytes(manifest.seal(contents))
     return contents
+
+
+def _source_of(weights: Path) -> dict[str, str]:
+    """Where the weights come from, as the manifest says it."""
+    if (weights / "training.jsonl").exists():
+        return {"source": "train"}
+    link = json.loads((weights / "origin.json").read_text(encoding="utf-8"))["link"]
+    return {"source": "fetch", "link": link} if link else {"source": "file"}
 
 
 def _environment(job: Job, made: Mapping[str, str | None]) -> dict[str, Any]:
@@ -371,10 +421,10 @@ def train(job: Job, out: Path) -> dict[str, Any]:
     weights = _train(job)
     found = evaluation.evaluate(evaluation.read_predictions(_evaluate(job, weights) / "predictions.csv"))
     return {
-        "checkpoint": _deliver(weights / "model.ckpt", out / f"{job.spec.package_name}.ckpt"),
+        "checkpoint": str(cache.deliver(weights / "model.ckpt", out / f"{job.spec.package_name}.ckpt")),
         "epochs": job.spec.recipe["epochs"],
         "metrics": {"top1": found.top1.percent, "top5": found.top5.percent},
-        "log": _deliver(weights / "training.jsonl", out / f"{job.spec.package_name}.training.jsonl"),
+        "log": str(cache.deliver(weights / "training.jsonl", out / f"{job.spec.package_name}.training.jsonl")),
     }
 
 
@@ -408,10 +458,3 @@ def evaluate(job: Job, weights: Path, out: Path) -> dict[str, Any]:
         "engine": "mindspore",
         "predictions": str(target),
     }
-
-
-def _deliver(result: Path, target: Path) -> str:
-    partial = target.with_suffix(".partial")
-    shutil.copyfile(result, partial)
-    partial.replace(target)
-    return str(target)

@@ -11,7 +11,7 @@ from hubpkg import documents, entrypoint, manifest
 from hubpkg.errors import HubpkgError, InvalidDocumentError
 from hubpkg.resources import shipped
 
-_NOT_ON_CARD = frozenset({"model-name", "default-dataset", "datasets"})
+_NOT_ON_CARD = frozenset({"model-name", "default-dataset", "datasets", "checkpoint"})
 
 
 @dataclass(frozen=True)

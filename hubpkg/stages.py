@@ -4,23 +4,15 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from hubpkg import manifest
-from hubpkg.errors import HubpkgError
+from hubpkg import cache, manifest
 
 _RECORD = "stage.json"
-
-
-def cache_folder() -> Path:
-    """``HUBPKG_CACHE``, else the platform's user cache folder for hubpkg."""
-    import platformdirs
-
-    return Path(os.environ.get("HUBPKG_CACHE") or platformdirs.user_cache_path("hubpkg", appauthor=False)).absolute()
 
 
 def run(name: str, inputs: Mapping[str, Any], produce: Callable[[Path], None], report: Callable[[str], None]) -> Path:
@@ -35,16 +27,19 @@ def run(name: str, inputs: Mapping[str, Any], produce: Callable[[Path], None], r
         produce: writes the results into the folder it is given.
         report: told, in one line, that the stage was reused.
     """
-    folder = cache_folder() / "stages" / f"{name}-{manifest.digest(inputs)[:16]}"
-    with locked(folder.with_suffix(".lock"), report):
+    folder = cache.folder() / "stage" / f"{name}-{manifest.digest(inputs)[:16]}"
+    with cache.locked(cache.lock_of(folder.name), report):
         if _is_whole(folder, inputs):
+            with suppress(OSError):
+                os.utime(folder)  # when it was last used
             report(f"{name}: reused, its inputs have not changed")
             return folder
         partial = folder.with_suffix(".partial")
         for leftover in (partial, folder):
             if leftover.exists():
                 shutil.rmtree(leftover)
-        partial.mkdir()
+        with cache.writing():
+            partial.mkdir(parents=True)
         report(f"{name}: running")
         started = time.monotonic()
         try:
@@ -56,29 +51,6 @@ def run(name: str, inputs: Mapping[str, Any], produce: Callable[[Path], None], r
             raise
         report(f"{name}: done in {time.monotonic() - started:.1f} s")
     return folder
-
-
-@contextmanager
-def locked(path: Path, report: Callable[[str], None]) -> Iterator[None]:
-    """Hold the lock file ``path``, telling ``report`` when another process has it and must be waited for."""
-    import filelock
-
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock = filelock.FileLock(path)
-        lock.acquire(timeout=0)
-    except filelock.Timeout:
-        report(f"waiting for another hubpkg that holds {path}")
-        lock.acquire()
-    except OSError as error:
-        raise HubpkgError(
-            f"expected a cache folder that can be written, found {cache_folder()}: {error.strerror}; "
-            "name another one in the environment variable HUBPKG_CACHE"
-        ) from None
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _record(folder: Path, inputs: Mapping[str, Any]) -> str:

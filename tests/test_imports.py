@@ -17,7 +17,7 @@ MODULES = {
     for path in sorted((ROOT / "hubpkg").rglob("*.py"))
 }
 HEAVY = {"mindspore", "mindspore_lite", "jinja2", "requests", "numpy", "sklearn", "rich", "onnxruntime", "scipy"}
-RUNTIME_ONLY = HEAVY - {"jinja2"}
+RUNTIME_ONLY = HEAVY - {"jinja2", "requests", "rich"}
 
 
 def run_and_list_modules(code, cwd):

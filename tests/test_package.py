@@ -1,5 +1,8 @@
 """Builds of the small model: what they leave, what they reuse, and what they refuse."""
 
+import functools
+import hashlib
+import http.server
 import json
 import os
 import re
@@ -7,13 +10,16 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
+from forging import read_manifest
 
 SMALL = "xcit_small"
 PACKAGE = f"{SMALL}_digits"
+CARD = f"{PACKAGE}.md"
 
 
 @pytest.fixture
@@ -135,7 +141,7 @@ def test_killed_after_each_stage_the_next_build_goes_on_from_it(start, cache, tm
     reused = []
     for stage in ("train", "evaluate", "benchmark"):
         build = start()
-        wait_for(f"stages/{stage}-*[!kl]", cache, build)
+        wait_for(f"stage/{stage}-*[!kl]", cache, build)
         build.send_signal(signal.SIGKILL)
         _, log = build.communicate()
         assert [line.split(":")[0] for line in log.splitlines() if "reused" in line] == reused
@@ -158,7 +164,7 @@ def test_killed_after_each_stage_the_next_build_goes_on_from_it(start, cache, tm
 )
 def test_interrupted_it_says_so_and_leaves_no_half_result(moment, stages, start, cache, tmp_path):
     build = start()
-    wait_for(f"stages/{moment}", cache, build)
+    wait_for(f"stage/{moment}", cache, build)
     build.send_signal(signal.SIGINT)
     out, log = build.communicate()
     assert build.returncode == 130
@@ -166,7 +172,7 @@ def test_interrupted_it_says_so_and_leaves_no_half_result(moment, stages, start,
     assert [line.partition(":")[0] for line in log.splitlines() if line.endswith(": running")] == stages
     assert log.splitlines()[-1] == "hubpkg: interrupted; finished stages are kept"
     assert not (tmp_path / "dist").exists()
-    assert not list(cache.glob("stages/*.partial"))
+    assert not list(cache.glob("stage/*.partial"))
 
 
 def test_killed_between_two_renames_the_earlier_package_comes_back(hubpkg, small_package, tmp_path):
@@ -299,7 +305,7 @@ def test_a_folder_that_can_not_be_written_is_refused_before_the_work(hubpkg, tmp
     (tmp_path / "file").write_text("")
     done = hubpkg("build", SMALL, "--out", tmp_path / "file" / "dist", env={"HUBPKG_CACHE": str(tmp_path / "cache")})
     refused(done, tmp_path / "file" / "dist", "Not a directory")
-    assert not list(tmp_path.glob("cache/stages/*"))
+    assert not list(tmp_path.glob("cache/stage/*"))
 
 
 def test_a_full_disk_leaves_the_folder_as_it_was(models, hubpkg, shared_cache, tmp_path):
@@ -399,3 +405,55 @@ def test_prose_runs_no_stage_again_and_litter_is_not_packed(own_model, hubpkg, t
 def test_a_checkpoint_that_is_not_what_its_name_says_is_refused(hubpkg, weights, tmp_path):
     file = Path(shutil.copy(weights, tmp_path / "xcit_small-01234567.ckpt"))
     refused(hubpkg("build", SMALL, "--checkpoint", file, "--out", tmp_path / "dist"), tmp_path / "dist", "01234567...")
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def served(weights, tmp_path):
+    """The URL of a folder on loopback that holds the weights."""
+    folder = tmp_path / "served"
+    folder.mkdir()
+    shutil.copyfile(weights, folder / "weights.ckpt")
+    handler = functools.partial(Quiet, directory=folder)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def test_weights_that_model_yaml_names_are_fetched(hubpkg, models, served, weights, tmp_path):
+    shutil.copytree(models / SMALL, tmp_path / "models" / SMALL)
+    file, link = tmp_path / "models" / SMALL / "model.yaml", f"{served}/weights.ckpt"
+    sha256 = hashlib.sha256(weights.read_bytes()).hexdigest()
+    asset = f"{{checkpoint: {{links: [{served}/gone.ckpt, {link}], sha256: {sha256}}}}}"
+    file.write_text(file.read_text(encoding="utf-8").replace("digits: {}", f"digits: {asset}"), encoding="utf-8")
+    done = hubpkg("build", SMALL, "--checkpoint", "fetch", "--out", tmp_path / "dist", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert f"{served}/gone.ckpt: expected the file, found status 404" in done.stderr
+    package = Path(json.loads(done.stdout)["package"])
+    checkpoint = read_manifest(package)["checkpoint"]
+    assert (checkpoint["sha256"], checkpoint["source"], checkpoint["link"]) == (sha256, "fetch", f"{served}/gone.ckpt")
+    assert f"The weights were fetched by their sha256, as the file named {served}/gone.ckpt" in (
+        package / CARD
+    ).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["fetch"], "datasets.digits: expected the key checkpoint, which says what to fetch, found none"),
+        (["URL"], "--sha256: expected the SHA-256 of http://127.0.0.1"),
+        (["URL", "--sha256", "0" * 64], f"expected sha256 {'0' * 64}, found "),
+        (["URL", "--sha256", "0" * 64, "--offline"], "hubpkg is offline"),
+        (["FILE", "--sha256", "0" * 64], f"expected the sha256 of --sha256, {'0' * 64}, found "),
+    ],
+    ids=["nothing-to-fetch", "no-digest", "wrong-digest", "offline", "wrong-file"],
+)
+def test_weights_that_are_not_as_said_are_refused(options, words, hubpkg, served, tmp_path):
+    places = {"URL": f"{served}/weights.ckpt", "FILE": tmp_path / "served" / "weights.ckpt"}
+    done = hubpkg("build", SMALL, "--checkpoint", *(places.get(o, o) for o in options), "--out", tmp_path / "dist")
+    refused(done, tmp_path / "dist", words)

@@ -10,8 +10,8 @@ import numpy as np
 
 from hubpkg.errors import HubpkgError
 from hubpkg.evaluation import TOP_K, Prediction
+from hubpkg.progress import track
 from hubpkg.runtime import datasets
-from hubpkg.runtime.progress import track
 
 BATCH_SIZE = 64
 

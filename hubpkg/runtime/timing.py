@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from hubpkg.performance import InferenceTiming, Parameter, TrainingTiming
+from hubpkg.progress import track
 from hubpkg.runtime import training
-from hubpkg.runtime.progress import track
 
 STEPS = 20
 LATENCY_SAMPLES = 100

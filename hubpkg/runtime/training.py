@@ -11,8 +11,8 @@ import numpy as np
 
 from hubpkg.errors import HubpkgError
 from hubpkg.performance import TrainingTiming
+from hubpkg.progress import track
 from hubpkg.runtime import datasets
-from hubpkg.runtime.progress import track
 
 WARMUP_STEPS = 5  # left out of timings: the first one compiles, the next ones fill the pipeline and the caches
 

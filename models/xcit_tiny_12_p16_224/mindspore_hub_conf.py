@@ -25,7 +25,10 @@ def create_network(name, num_classes=None, in_channels=None, **options):
     """
     if name != "xcit_tiny_12_p16_224":
         raise ValueError(f"create_network expects the name 'xcit_tiny_12_p16_224', found {name!r}")
-    defaults = json.loads(DEFAULTS.read_text(encoding="utf-8")) if DEFAULTS.is_file() else {}
+    try:
+        defaults = json.loads(__loader__.get_data(str(DEFAULTS)))  # as whoever loads this module read it
+    except FileNotFoundError:
+        defaults = {}
     return XCiT(
         num_classes=defaults.get("num_classes", 1000) if num_classes is None else num_classes,
         in_channels=defaults.get("in_channels", 3) if in_channels is None else in_channels,
