@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hubpkg import cache
-from hubpkg.errors import CheckpointError, IntegrityError
+from hubpkg.errors import CheckpointError, HubpkgError, IntegrityError
 from hubpkg.runtime import framework
 
 
@@ -22,7 +22,13 @@ def load_verified(path: Path, sha256: str) -> Mapping[str, Any]:
     # Whoever can write the file could change it after it was hashed: what is loaded is a private copy, hashed as made.
     with tempfile.TemporaryDirectory(prefix="hubpkg-") as private:
         copy = Path(private) / f"{sha256}.ckpt"
-        found = cache.copy(path, copy)
+        try:
+            found = cache.copy(path, copy)
+        except OSError as error:
+            raise HubpkgError(
+                f"{path}: expected to make a private copy in {private}, found: {error.strerror}; "
+                "free some space there, or name another folder in the environment variable TMPDIR"
+            ) from None
         if found != sha256:
             raise IntegrityError(f"{path}: expected sha256 {sha256}, found {found}; get it again")
         try:
@@ -41,16 +47,24 @@ def load(path: Path) -> Mapping[str, Any]:
     if path.suffix != ".ckpt" or not path.is_file():
         what = f"the suffix {path.suffix!r}" if path.is_file() else "no such file"
         raise CheckpointError(f"{path}: expected a checkpoint file *.ckpt, found {what}")
+    from hubpkg.runtime import ckpt
+
     try:
+        if (fault := ckpt.fault(path)) is not None:
+            raise CheckpointError(_unreadable(path, fault))
         with _unlogged():
             parameters: Mapping[str, Any] = mindspore.load_checkpoint(str(path))
     # What load_checkpoint raises on a damaged file is not documented, and differs between versions.
     except (ValueError, TypeError, RuntimeError, KeyError, AttributeError, OSError, MemoryError):
-        raise CheckpointError(
-            f"{path}: expected a MindSpore checkpoint, found {path.stat().st_size} bytes that are not one; "
-            "is it cut short, or of another framework? Get it again, or save it with mindspore.save_checkpoint"
-        ) from None
+        raise CheckpointError(_unreadable(path, "bytes that MindSpore can't load")) from None
     return parameters
+
+
+def _unreadable(path: Path, found: str) -> str:
+    return (
+        f"{path}: expected a MindSpore checkpoint, found {found}, in {path.stat().st_size} bytes; is it cut short, "
+        "or of another framework? Get it again, or save it with mindspore.save_checkpoint"
+    )
 
 
 def restore(network: Any, path: Path) -> None:
@@ -71,7 +85,8 @@ def put(network: Any, parameters: Mapping[str, Any], path: Path) -> None:
     differences = list(_differences(network.parameters_dict(), parameters))
     if differences:
         raise CheckpointError(
-            f"{path}: expected the network's parameters, found {len(differences)} not as there: " + "; ".join(differences)
+            f"{path}: expected the network's parameters, found {len(differences)} not as there: "
+            + "; ".join(differences)
         )
     framework.load().load_param_into_net(network, parameters, strict_load=True)
 
@@ -80,6 +95,8 @@ def _differences(expected: Mapping[str, Any], found: Mapping[str, Any]) -> Itera
     for name, parameter in expected.items():
         if name not in found:
             yield f"{name} is missing"
+        elif not hasattr(found[name], "shape"):
+            yield f"{name} is {type(found[name]).__name__} instead of a tensor"
         elif tuple(found[name].shape) != tuple(parameter.shape):
             yield f"{name} has shape {tuple(found[name].shape)} instead of {tuple(parameter.shape)}"
         elif found[name].dtype != parameter.dtype:
