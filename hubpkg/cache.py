@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import os
+import re
 import shutil
 import stat
 import time
@@ -13,10 +14,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from hubpkg.errors import CacheWarning, HubpkgError
+from hubpkg.errors import CacheWarning, HubpkgError, IntegrityError
 
 _BLOCK = 1 << 20
 _DAY = 86_400.0
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 _chosen: Path | None = None  # by set_hub_dir
 
 
@@ -209,6 +211,8 @@ def entries() -> list[Entry]:
     found = []
     for kind, pattern in patterns.items():
         for path in root.glob(pattern):
+            if kind == "file" and not _DIGEST.fullmatch(path.name):
+                continue  # some systems leave files of their own
             with suppress(FileNotFoundError):  # another process may remove it meanwhile
                 found.append(_entry(kind, path))
     return sorted(found, key=lambda entry: (entry.used, entry.name))
@@ -243,13 +247,20 @@ def prune(days: float) -> list[Entry]:
     return removed
 
 
-def deliver(path: Path, target: Path) -> Path:
-    """Put a copy of the file at ``path`` at ``target``, whole or not at all; give ``target``."""
+def deliver(path: Path, target: Path, sha256: str | None = None) -> Path:
+    """Put a copy of the file at ``path`` at ``target``, whole or not at all; give ``target``.
+
+    Raises:
+        IntegrityError: its digest is not ``sha256``.
+    """
     partial = target.with_name(f".{target.name}.partial")
+    partial.unlink(missing_ok=True)
     try:
-        shutil.copyfile(path, partial)
+        found = copy(path, partial)
+        if found != (sha256 or found):
+            raise IntegrityError(f"{path}: expected sha256 {sha256}, found {found}; run it again")  # noqa: TRY301
         partial.replace(target)
-    except OSError:
+    except BaseException:  # the disk may be full
         partial.unlink(missing_ok=True)
         raise
     return target

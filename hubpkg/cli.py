@@ -17,7 +17,7 @@ from hubpkg import __version__
 from hubpkg.errors import HubpkgError, HubpkgWarning, IntegrityError
 
 _PUBLICATION_KEYS = ("author", "user-id", "publisher", "repo-link", "asset-base-url")  # of model.yaml
-_POLICY_KEYS = ("tries", "stall_seconds", "offline", "allow_http", "allow_short_digest")  # of fetch.Policy
+_POLICY_KEYS = ("tries", "stall_seconds", "offline", "allow_http", "allow_short_digest")  # of transport.Policy
 _FINDING, _UNUSABLE, _INTERRUPTED, _PIPE_CLOSED = 1, 2, 130, 141
 
 
@@ -105,7 +105,7 @@ def _fetch(options: argparse.Namespace) -> int:
         return _FINDING
     sha256 = path.name
     if options.out is not None:
-        path = cache.deliver(path, options.out)
+        path = cache.deliver(path, options.out, sha256)
     if options.json:
         _print_json({"path": str(path), "sha256": sha256, "size": path.stat().st_size})
     else:
@@ -116,7 +116,7 @@ def _fetch(options: argparse.Namespace) -> int:
 def _policy(options: argparse.Namespace) -> Any:
     from dataclasses import replace
 
-    from hubpkg.fetch import Policy
+    from hubpkg.transport import Policy
 
     given = {key: value for key, value in vars(options).items() if key in _POLICY_KEYS and value is not None}
     return replace(Policy.from_environment(), **given)

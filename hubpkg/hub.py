@@ -11,9 +11,9 @@ from urllib.parse import quote, urlsplit
 
 from hubpkg import cache, checkpoint, entrypoint, fetch, location, lockfile, manifest, repository
 from hubpkg.errors import FetchError, HubpkgError, IntegrityError, NotPinnedError
-from hubpkg.fetch import Policy
 from hubpkg.location import Location
 from hubpkg.runtime import framework
+from hubpkg.transport import Policy
 
 
 def load(  # noqa: PLR0913 - mindspore_hub.load's, and what makes it safe
@@ -168,9 +168,10 @@ def _code(place: Location, policy: Policy, *, trust_repo: bool, force_reload: bo
             lockfile.pin("code", key, found)
     elif pinned is None or pinned["files"] != digests:
         at = f" at commit {code.commit}" if code.commit else ""
+        count = f"{len(digests)} file{'' if len(digests) == 1 else 's'}"
         held = f"the ones that {lockfile.path()} has" if pinned else "a manifest or a lock file that pins it"
         raise NotPinnedError(
-            f"{key}: would run {entrypoint.FILE} and what it imports of {len(digests)} files{at}; expected {held}, "
+            f"{key}: would run {entrypoint.FILE} and what it imports of {count}{at}; expected {held}, "
             f"found {'others' if pinned else 'none'}; read {folder}, and if you trust it, load with trust_repo=True"
         )
     return folder, code.files

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hubpkg import cache, card, documents, fetch, lockfile, manifest
+from hubpkg import cache, card, documents, lockfile, manifest, transport
 from hubpkg.errors import HubpkgError, IntegrityError
-from hubpkg.fetch import Policy
+from hubpkg.transport import Policy
 
 _ASSETS = "mshub_res/assets"  # the cards' folder in the hub's repository
 _HUBS = {
@@ -89,27 +89,32 @@ def _in_hub(root: Path, uid: str) -> Location:
 
 
 def _in_folder(path: Path) -> Location:
-    folder = path if path.is_dir() else path.parent
-    contents = manifest.read(folder / manifest.NAME) if (folder / manifest.NAME).is_file() else None
+    """The card or package at ``path``; a card's manifest lies beside it, or in a folder of its name."""
     if path.is_dir():
-        if contents is None:
-            raise HubpkgError(f"{folder}: expected a package's folder, found no {manifest.NAME} in it; name the card")
-        path = folder / f"{contents['package']}.md"
+        if not (path / manifest.NAME).is_file():
+            raise HubpkgError(f"{path}: expected a package's folder, found no {manifest.NAME} in it; name the card")
+        path /= f"{manifest.read(path / manifest.NAME)['package']}.md"
     if path.suffix != ".md" or not path.is_file():
         found = "another file" if path.is_file() else "no such path"
         raise HubpkgError(f"{path}: expected a package's card or folder, found {found}")
-    return _location(str(path), folder, path.read_bytes(), contents)
+    for folder in (path.with_suffix(""), path.parent):
+        if (folder / manifest.NAME).is_file():
+            contents = manifest.read(folder / manifest.NAME)
+            if contents["package"] == path.stem:
+                return _location(str(path), folder, path.read_bytes(), contents)
+    return _location(str(path), path.parent, path.read_bytes(), None)
 
 
 def _at_url(url: str, policy: Policy, *, force_reload: bool) -> Location:
-    """The card at ``url``, and its package's manifest beside it or in a folder of its name."""
+    """The card or package at ``url``; a card's manifest lies beside it, or in a folder of its name."""
+    url = url.rstrip("/")
     seen: dict[str, str | None] = {}
     read = _reader(policy, seen, force_reload=force_reload)
     for folder in (url.removesuffix(".md"), url.rpartition("/")[0]):
         raw = read(f"{folder}/{manifest.NAME}")
         # Some servers show a page, with status 200, where there is nothing.
         contents = manifest.parse(raw, f"{folder}/{manifest.NAME}") if raw and raw.startswith(b"{") else None
-        if contents and url.rpartition("/")[2] == f"{contents['package']}.md":
+        if contents and url.rpartition("/")[2].removesuffix(".md") == contents["package"]:
             here = f"{folder}/{contents['package']}.md"
             text = read(here)
             break
@@ -128,21 +133,21 @@ def _reader(policy: Policy, seen: dict[str, str | None], *, force_reload: bool) 
     """Reads documents from URLs as the lock file has them, until they are reloaded; puts what it lacks in ``seen``."""
 
     def read(url: str) -> bytes | None:
-        pinned = lockfile.read("documents")
-        if url in pinned and not force_reload:
-            if pinned[url] is None:
+        pinned, key = lockfile.read("documents"), transport.without_password(url)
+        if key in pinned and not force_reload:
+            if pinned[key] is None:
                 return None
-            if (data := cache.read(pinned[url])) is not None:
+            if (data := cache.read(pinned[key])) is not None:
                 return data
-        data = fetch.read(url, policy)
+        data = transport.read(url, policy)
         found = None if data is None else cache.add(data)
-        if url in pinned and pinned[url] != found and not force_reload:
+        if key in pinned and pinned[key] != found and not force_reload:
             raise IntegrityError(
-                f"{url}: expected sha256 {pinned[url]}, as {lockfile.path()} has it since it was first read, "
+                f"{key}: expected sha256 {pinned[key]}, as {lockfile.path()} has it since it was first read, "
                 f"found {found}; accept what is there now with force_reload=True"
             )
-        if url not in pinned or pinned[url] != found:
-            seen[url] = found
+        if key not in pinned or pinned[key] != found:
+            seen[key] = found
         return data
 
     return read

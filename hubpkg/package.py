@@ -15,8 +15,8 @@ from typing import Any
 
 from hubpkg import cache, card, checkpoint, entrypoint, evaluation, fetch, manifest, performance, stages, verification
 from hubpkg.errors import CheckpointError, HubpkgError, IntegrityError
-from hubpkg.fetch import Policy
 from hubpkg.spec import ModelSpec
+from hubpkg.transport import Policy
 
 TRAINING_LOG = "evidence/training.jsonl"
 

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hubpkg.errors import FetchError, HubpkgError
-from hubpkg.fetch import Policy, check_scheme
+from hubpkg.transport import Policy, check_scheme
 
+_LOCAL = ("/", "file://")
 _LINK = re.compile(r"(?P<repository>.+?)/(?:tree|blob)/(?P<ref>[^/]+)/(?P<folder>.+)")
 _MOST_FILES, _MOST_BYTES = 1_000, 64 << 20
 _LONGEST = 255  # bytes in a file's name
@@ -46,11 +47,11 @@ def read(link: str, policy: Policy, commit: str | None = None) -> Code:
         raise HubpkgError(f"repo-link: expected <repository>/tree/<branch>/<folder>, found {link}")
     repository, ref, folder = match["repository"], match["ref"], match["folder"]
     check_name(folder, "repo-link")
-    if ref.startswith("-") or not repository.isprintable() or not ref.isprintable():
+    if ref.startswith(("-", "+")) or ":" in ref or not repository.isprintable() or not ref.isprintable():
         raise HubpkgError(f"repo-link: expected a repository and a branch or a tag of it, found {link!r}")
-    if not repository.startswith(("/", "file://")):
+    if not repository.startswith(_LOCAL):
         check_scheme(repository, policy)
-    if policy.offline:
+    if policy.offline and not repository.startswith(_LOCAL):
         raise FetchError(f"{link}: expected its code in the cache, found none, and hubpkg is offline")
     with tempfile.TemporaryDirectory(prefix="hubpkg-") as temporary:
         git = _Git(Path(temporary), repository, policy)

@@ -73,7 +73,18 @@ def test_the_wheel_holds_the_package_the_models_and_the_schemas_and_no_more(whee
 def test_the_sdist_holds_what_the_wheel_and_the_tests_need_and_no_more(tmp_path):
     with tarfile.open(build("sdist", tmp_path)) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()} - {"PKG-INFO"}
-    sources = ["benchmarks", "docs", "hubpkg", "models", "schemas", "tests", "pyproject.toml", "README.md", "LICENSE", ".gitignore"]
+    sources = [
+        "benchmarks",
+        "docs",
+        "hubpkg",
+        "models",
+        "schemas",
+        "tests",
+        "pyproject.toml",
+        "README.md",
+        "LICENSE",
+        ".gitignore",
+    ]
     assert names == kept(*sources, "dev.py", *(lock.name for lock in LOCKS))
 
 
