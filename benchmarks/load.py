@@ -54,7 +54,7 @@ def main():
     mindcv_seconds, hubpkg_seconds = (statistics.median(times) for times in zip(*pairs, strict=True))
     print(f"MindCV: {1000 * mindcv_seconds:.0f} ms, median of {options.runs}")
     print(f"hubpkg: {1000 * hubpkg_seconds:.0f} ms, hashing of {weights.stat().st_size:,} bytes included")
-    print(f"hubpkg to MindCV: {hubpkg_seconds / mindcv_seconds:.2f}")
+    print(f"time of hubpkg to MindCV: {hubpkg_seconds / mindcv_seconds:.2f} (promised: at most 1.25)")
 
 
 if __name__ == "__main__":

@@ -89,9 +89,14 @@ def find(sha256: str) -> Path | None:
     path = file_of(sha256)
     if digest_of(path) != sha256:
         return None
+    _touch(path)
+    return path
+
+
+def _touch(path: Path) -> None:
+    """Note that ``path`` was used now."""
     with suppress(OSError):  # the cache may be another's, and only be read
         os.utime(path)
-    return path
 
 
 def clear(sha256: str) -> None:
@@ -118,7 +123,10 @@ def read(sha256: str) -> bytes | None:
     """The bytes with that digest, if the cache has them."""
     path = file_of(sha256)
     data = path.read_bytes() if path.is_file() else None
-    return data if data is not None and hashlib.sha256(data).hexdigest() == sha256 else None
+    if data is None or hashlib.sha256(data).hexdigest() != sha256:
+        return None
+    _touch(path)
+    return data
 
 
 def add(data: bytes) -> str:
@@ -253,8 +261,7 @@ def deliver(path: Path, target: Path, sha256: str | None = None) -> Path:
     Raises:
         IntegrityError: its digest is not ``sha256``.
     """
-    partial = target.with_name(f".{target.name}.partial")
-    partial.unlink(missing_ok=True)
+    partial = target.with_name(f".{target.name}.{os.getpid()}.{time.monotonic_ns()}")  # two may deliver at once
     try:
         found = copy(path, partial)
         if found != (sha256 or found):

@@ -24,6 +24,8 @@ def load_verified(path: Path, sha256: str) -> Mapping[str, Any]:
         copy = Path(private) / f"{sha256}.ckpt"
         try:
             found = cache.copy(path, copy)
+        except FileNotFoundError:
+            raise IntegrityError(f"{path}: expected sha256 {sha256}, found no such file; get it again") from None
         except OSError as error:
             raise HubpkgError(
                 f"{path}: expected to make a private copy in {private}, found: {error.strerror}; "

@@ -18,6 +18,7 @@ from hubpkg.errors import HubpkgError, HubpkgWarning, IntegrityError
 
 _PUBLICATION_KEYS = ("author", "user-id", "publisher", "repo-link", "asset-base-url")  # of model.yaml
 _POLICY_KEYS = ("tries", "stall_seconds", "offline", "allow_http", "allow_short_digest")  # of transport.Policy
+_PRUNE_DAYS = 30
 _FINDING, _UNUSABLE, _INTERRUPTED, _PIPE_CLOSED = 1, 2, 130, 141
 
 
@@ -60,7 +61,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+    """Print ``line``, which may quote what others wrote, and must not steer the terminal."""
+    shown = "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in line)
+    print(shown, file=sys.stderr, flush=True)
 
 
 def _print_json(value: Any) -> None:
@@ -100,12 +103,12 @@ def _fetch(options: argparse.Namespace) -> int:
     policy = _policy(options)
     try:
         path = fetch.fetch(options.urls, options.sha256, policy, _say)
+        sha256 = path.name
+        if options.out is not None:
+            path = cache.deliver(path, options.out, sha256)
     except IntegrityError as error:
         _say(f"hubpkg: error: {error}")
         return _FINDING
-    sha256 = path.name
-    if options.out is not None:
-        path = cache.deliver(path, options.out, sha256)
     if options.json:
         _print_json({"path": str(path), "sha256": sha256, "size": path.stat().st_size})
     else:
@@ -125,6 +128,8 @@ def _policy(options: argparse.Namespace) -> Any:
 def _cache(options: argparse.Namespace) -> int:
     from hubpkg import cache
 
+    if options.days is not None and options.action != "prune":
+        raise HubpkgError(f"--days: expected it with prune, found it with {options.action}")
     if options.action == "dir":
         _print_rows(options, {"path": cache.get_hub_dir()}, [cache.get_hub_dir()])
     elif options.action == "verify":
@@ -133,7 +138,8 @@ def _cache(options: argparse.Namespace) -> int:
         _print_rows(options, {"files": count, "damaged": damaged}, [*rows, f"{count} files, {len(damaged)} damaged"])
         return _FINDING if damaged else 0
     else:
-        found = cache.prune(options.days) if options.action == "prune" else cache.entries()
+        days = _PRUNE_DAYS if options.days is None else options.days
+        found = cache.prune(days) if options.action == "prune" else cache.entries()
         rows = [
             f"{entry.kind:8} {entry.size:>15,} {datetime.fromtimestamp(entry.used, UTC):%Y-%m-%d} {entry.name}"
             for entry in found
@@ -293,13 +299,14 @@ def _parser() -> argparse.ArgumentParser:
     _add_policy_arguments(fetch)
 
     cache = command("cache", _cache, "list, verify or prune the cache, or print its folder")
-    cache.add_argument("action", choices=["list", "verify", "prune", "dir"], help="what to do")
+    cache.add_argument(
+        "action", choices=["list", "verify", "prune", "dir"], metavar="list|verify|prune|dir", help="what to do"
+    )
     cache.add_argument(
         "--days",
         type=_days,
-        default=30.0,
         metavar="N",
-        help="prune: remove what was not used for N days, and what was set aside (default: 30)",
+        help=f"prune: remove what was not used for N days, and what was set aside (default: {_PRUNE_DAYS})",
     )
 
     verify = command("verify", _verify, "prove packages against their manifest, evidence and entrypoint")

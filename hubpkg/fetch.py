@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from hubpkg import cache, lockfile
 from hubpkg.errors import FetchError, HubpkgError, IntegrityError, NotPinnedError
-from hubpkg.transport import MayPassError, Meter, Policy, body, check_status, get, shown, without_password
+from hubpkg.transport import MayPassError, Meter, Policy, body, check_status, get, shown, without_secrets
 
 if TYPE_CHECKING:
     import requests
@@ -46,34 +46,35 @@ def fetch(urls: Sequence[str], sha256: str, policy: Policy, report: Callable[[st
     wanted = sha256.lower()
     if not _DIGEST.fullmatch(wanted):
         raise HubpkgError(f"sha256: expected 64 hex digits, found {sha256!r}")
-    short = wanted if len(wanted) < _WHOLE else None
-    if short:
-        wanted = lockfile.read("assets").get(_asset(urls, short), wanted)
-    if len(wanted) < _WHOLE and not policy.allow_short_digest:
+    asset = f"{without_secrets(urls[0])} {wanted}"
+    whole = _whole_digest(wanted, asset)
+    if whole is None and not policy.allow_short_digest:
         raise NotPinnedError(
             f"{shown(urls[0])}: expected a sha256 of 64 hex digits, found the {len(wanted)} digits {wanted}, which "
             "many files can have; allow it with --allow-short-digest, or allow_short_digest=True in hubpkg.load"
         )
-    if len(wanted) == _WHOLE and (found := cache.find(wanted)):
+    if whole and (found := cache.find(whole)):
         return found
     if policy.offline:
         raise FetchError(f"{shown(urls[0])}: expected sha256 {wanted} in the cache, found none, and hubpkg is offline")
-    name = wanted if len(wanted) == _WHOLE else f"{wanted}-{hashlib.sha256(urls[0].encode()).hexdigest()[:16]}"
+    name = whole or f"{wanted}-{hashlib.sha256(asset.encode()).hexdigest()[:16]}"
     with cache.locked(cache.lock_of(name), report):
-        if len(wanted) == _WHOLE:
-            if found := cache.find(wanted):
+        whole = _whole_digest(wanted, asset)  # another process may have seen to it meanwhile
+        if whole:
+            if found := cache.find(whole):
                 return found
-            cache.clear(wanted)
-        found_sha256, partial = _from_any(urls, wanted, cache.partial_of(name), policy, report)
+            cache.clear(whole)
+        found_sha256, partial = _from_any(urls, whole or wanted, cache.partial_of(name), policy, report)
         path = cache.adopt(partial, found_sha256)
-    if short and len(wanted) < _WHOLE:
-        lockfile.pin("assets", _asset(urls, short), found_sha256)
-        report(f"{shown(urls[0])}: sha256 is {found_sha256}, which {lockfile.path()} holds from now on")
+        if whole is None:
+            lockfile.pin("assets", asset, found_sha256)
+            report(f"{shown(urls[0])}: sha256 is {found_sha256}, which {lockfile.path()} holds from now on")
     return path
 
 
-def _asset(urls: Sequence[str], short: str) -> str:
-    return f"{without_password(urls[0])} {short}"
+def _whole_digest(digest: str, asset: str) -> str | None:
+    """``digest`` if it is whole, else what the lock file says that it stands for as the digest of ``asset``."""
+    return digest if len(digest) == _WHOLE else lockfile.read("assets").get(asset)
 
 
 def _from_any(
@@ -130,11 +131,12 @@ class _Download:
             self._again = True  # what is there may be of two versions of the file: once more, from its start
 
     def _attempt(self) -> str:
-        hasher, size, validator = self._state()
+        with self._meter.excused():
+            hasher, size, validator = self._state()
         if size and self._is_wanted(hasher):
             return str(hasher.hexdigest())
         headers = {"Range": f"bytes={size}-", "If-Range": validator} if size and validator else {}
-        with get(self._url, headers, self._policy) as response:
+        with get(self._url, headers, self._policy, self._meter.deadline) as response:
             self._content_type = response.headers.get("Content-Type", "")
             if headers and response.status_code in (
                 HTTPStatus.PARTIAL_CONTENT,
@@ -163,11 +165,12 @@ class _Download:
         hasher = hashlib.sha256()
         try:
             known = json.loads(self._validator_file.read_text(encoding="utf-8"))
-            validator = known["validator"] if known["url"] == self._url else ""
+            validator = known["validator"] if known["url"] == _identity(self._url) else ""
         except (OSError, ValueError, KeyError, TypeError):
             validator = ""
         size = 0
-        if self._partial.is_file() and not self._partial.is_symlink():
+        # A link, symbolic or hard, would have what comes written to another's file.
+        if self._partial.is_file() and not self._partial.is_symlink() and self._partial.stat().st_nlink == 1:
             with self._partial.open("rb") as file:
                 while block := file.read(_BLOCK):
                     hasher.update(block)
@@ -221,7 +224,7 @@ class _Download:
                     self._forget()
                     raise FetchError(
                         f"{shown(self._url)}: expected at most {self._policy.unstated_bytes} bytes from a server that "
-                        "does not say how many there are, found more"
+                        "does not say how many there are, found more; allow more in HUBPKG_UNSTATED_BYTES"
                     )
 
 
@@ -239,8 +242,13 @@ def _hashing(hasher: Any) -> Iterator[Callable[[bytes], None]]:
         yield update
 
 
+def _identity(url: str) -> str:
+    """What tells ``url`` from others, without the secrets that it may hold."""
+    return hashlib.sha256(url.encode()).hexdigest()
+
+
 def _validator(url: str, response: "requests.Response") -> dict[str, str]:
     """What the file's version is told by: a strong ETag, else the time of its last change, else nothing."""
     etag = response.headers.get("ETag", "")
     strong = etag if etag.startswith('"') else ""
-    return {"url": url, "validator": strong or response.headers.get("Last-Modified", "")}
+    return {"url": _identity(url), "validator": strong or response.headers.get("Last-Modified", "")}

@@ -47,12 +47,13 @@ def locate(name: str | Path, source: str | None, policy: Policy, *, force_reload
         HubpkgError: there is no such card, or it can't be read.
     """
     for what, given in (("name", name), ("source", source or "")):
-        if not isinstance(given, str | Path):
+        if not isinstance(given, str | Path) or name == "":
             raise HubpkgError(f"{what}: expected a path, a URL or a name, found {given!r}")
     if source in (None, "local") and (path := _existing(name)):
         return _in_folder(path)
     if source == "local":
-        raise HubpkgError(f"{name}: expected a package's card or folder, found no such path")
+        found = "a URL; leave source out" if _URL.match(str(name)) else "no such path"
+        raise HubpkgError(f"{name}: expected a package's card or folder, found {found}")
     if _URL.match(str(name)):
         return _at_url(_PAGE.sub(r"\1/raw/", str(name)), policy, force_reload=force_reload)
     uid = str(name).removesuffix(".md")
@@ -122,7 +123,7 @@ def _at_url(url: str, policy: Policy, *, force_reload: bool) -> Location:
         contents, folder, here = None, url.rpartition("/")[0], url
         text = read(url)
     if text is None:
-        raise HubpkgError(f"{here}: expected a card, found none there (status 404)")
+        raise HubpkgError(f"{transport.shown(here)}: expected a card, found none there (status 404)")
     found = _location(here, folder, text, contents)
     for address, sha256 in seen.items():  # only now: what can't be used must not bind the next try
         lockfile.pin("documents", address, sha256)
@@ -133,7 +134,7 @@ def _reader(policy: Policy, seen: dict[str, str | None], *, force_reload: bool) 
     """Reads documents from URLs as the lock file has them, until they are reloaded; puts what it lacks in ``seen``."""
 
     def read(url: str) -> bytes | None:
-        pinned, key = lockfile.read("documents"), transport.without_password(url)
+        pinned, key = lockfile.read("documents"), transport.without_secrets(url)
         if key in pinned and not force_reload:
             if pinned[key] is None:
                 return None

@@ -16,7 +16,7 @@ from typing import Any
 from hubpkg import cache, card, checkpoint, entrypoint, evaluation, fetch, manifest, performance, stages, verification
 from hubpkg.errors import CheckpointError, HubpkgError, IntegrityError
 from hubpkg.spec import ModelSpec
-from hubpkg.transport import Policy
+from hubpkg.transport import Policy, shown
 
 TRAINING_LOG = "evidence/training.jsonl"
 
@@ -179,25 +179,25 @@ def _adopt(job: Job, weights_from: Weights) -> Path:
         named = re.search(r"-([0-9a-f]{8})(-[^-]*)?\.ckpt$", name)
         if named and named[1] != copied[:8]:
             raise IntegrityError(f"{origin}: expected the sha256 that its name says, {named[1]}..., found {copied}")
-        if link is None and weights_from.sha256 not in (None, copied):
-            raise IntegrityError(f"{origin}: expected the sha256 of --sha256, {weights_from.sha256}, found {copied}")
+        if copied != (sha256 or copied):
+            raise IntegrityError(f"{origin}: expected the sha256 {sha256}, found {copied}")
         try:
             checkpoint.restore(job.network(), folder / "model.ckpt")
         except CheckpointError as error:
             raise CheckpointError(str(error).replace(str(folder / "model.ckpt"), origin)) from None
         (folder / "origin.json").write_text(json.dumps({"link": link}), encoding="utf-8")
 
-    file, link = _find(job.spec, weights_from, job.report)
+    file, sha256, link = _find(job.spec, weights_from, job.report)
     origin = link or str(file)
     name = origin.rpartition("/")[2]
-    given = {"file": manifest.record(file).sha256, "name": name, "sha256": weights_from.sha256, "link": link}
+    given = {"file": manifest.record(file).sha256, "name": name, "sha256": sha256, "link": link}
     weights = stages.run("checkpoint", {**job.base, **given}, produce, job.report)
     job.inputs  # noqa: B018 - says where the data are missing
     return weights
 
 
-def _find(spec: ModelSpec, weights_from: Weights, report: Callable[[str], None]) -> tuple[Path, str | None]:
-    """The checkpoint file that was given, and the link that it was fetched from, if it was."""
+def _find(spec: ModelSpec, weights_from: Weights, report: Callable[[str], None]) -> tuple[Path, str | None, str | None]:
+    """The checkpoint file, the digest that it must have, if one was given, and the link that it is named by."""
     given, sha256 = weights_from.given, weights_from.sha256
     if given == "fetch" or given.startswith(("https://", "http://")):
         links = [given]
@@ -210,13 +210,14 @@ def _find(spec: ModelSpec, weights_from: Weights, report: Callable[[str], None])
                 )
             links, sha256 = asset["links"], sha256 or asset["sha256"]
         if sha256 is None:
-            raise HubpkgError(f"--sha256: expected the SHA-256 of {given}, found none")
-        return fetch.fetch(links, sha256, weights_from.policy, report), links[0]
+            raise HubpkgError(f"--sha256: expected the SHA-256 of {shown(given)}, found none")
+        path = fetch.fetch(links, sha256, weights_from.policy, report)
+        return path, path.name, shown(links[0])
     file = Path(given)
     if not file.is_file() or file.suffix != ".ckpt":
         what = f"no file {file}" if not file.is_file() else file
         raise HubpkgError(f"--checkpoint: expected 'train', 'fetch', a URL, or a checkpoint file *.ckpt, found {what}")
-    return file, None
+    return file, sha256.lower() if sha256 else None, None
 
 
 def _predict(job: Job, weights: Path) -> Any:

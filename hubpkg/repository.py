@@ -2,20 +2,27 @@
 
 import os
 import re
+import signal
 import subprocess
 import tempfile
+import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from hubpkg.errors import FetchError, HubpkgError
-from hubpkg.transport import Policy, check_scheme
+from hubpkg.transport import MayPassError, Meter, Policy, check_scheme, shown
 
 _LOCAL = ("/", "file://")
 _LINK = re.compile(r"(?P<repository>.+?)/(?:tree|blob)/(?P<ref>[^/]+)/(?P<folder>.+)")
 _MOST_FILES, _MOST_BYTES = 1_000, 64 << 20
+_MOST_FETCHED_BYTES = 4 << 30  # of a repository whose server can't send a part of it
+_WATCH_SECONDS = 0.5  # between two looks at what git is doing
 _LONGEST = 255  # bytes in a file's name
+_LONGEST_LINK = 2_000
 _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)  # devices, on some systems
+_MAY_PASS = re.compile(rb"error: (429|5\d\d)\b|timed? ?out|reset by peer|early EOF|RPC failed|unexpected disconnect")
 _KINDS = {"120000": "a symbolic link", "160000": "a submodule", "040000": "a folder"}
 
 
@@ -42,13 +49,15 @@ def read(link: str, policy: Policy, commit: str | None = None) -> Code:
         FetchError: git can't bring it.
         HubpkgError: it is no such link, or the folder holds what a folder of code must not.
     """
-    match = _LINK.fullmatch(link.strip("<>").rstrip("/"))
-    if match is None:
-        raise HubpkgError(f"repo-link: expected <repository>/tree/<branch>/<folder>, found {link}")
+    link = link.strip("<>").rstrip("/")
+    if len(link) > _LONGEST_LINK or not link.isprintable() or (match := _LINK.fullmatch(link)) is None:
+        found = link if len(link) <= _LONGEST_LINK else f"{link[:40]}... of {len(link)} characters"
+        raise HubpkgError(f"repo-link: expected <repository>/tree/<branch>/<folder>, found {found!r}")
     repository, ref, folder = match["repository"], match["ref"], match["folder"]
     check_name(folder, "repo-link")
-    if ref.startswith(("-", "+")) or ":" in ref or not repository.isprintable() or not ref.isprintable():
-        raise HubpkgError(f"repo-link: expected a repository and a branch or a tag of it, found {link!r}")
+    if ref.startswith(("-", "+")) or ":" in ref:
+        raise HubpkgError(f"repo-link: expected a repository and a branch or a tag of it, found {shown(link)!r}")
+    link = link if repository.startswith(_LOCAL) else shown(link)  # in what errors say
     if not repository.startswith(_LOCAL):
         check_scheme(repository, policy)
     if policy.offline and not repository.startswith(_LOCAL):
@@ -77,18 +86,24 @@ class _Git:
 
     def __init__(self, home: Path, repository: str, policy: Policy) -> None:
         self._home, self._repository, self._policy = home, repository, policy
+        self._name = repository if repository.startswith(_LOCAL) else shown(repository)
         self._run("init", "--quiet", "--bare", ".")
         self._run("remote", "add", "origin", repository)
 
     def fetch(self, ref: str) -> str:
         """Bring the commit ``ref``, without its history and, where the server can, without its files."""
-        try:
-            self._run("fetch", "--quiet", "--depth=1", "--no-tags", "--filter=blob:none", "origin", ref)
-            return self._run("rev-parse", "FETCH_HEAD^{commit}").decode().strip()
-        except subprocess.CalledProcessError as error:
-            raise FetchError(
-                f"{self._repository}: expected the branch or tag {ref}, found: {_reason(error.stderr)}"
-            ) from None
+
+        def attempt() -> str:
+            try:
+                self._run("fetch", "--quiet", "--depth=1", "--no-tags", "--filter=blob:none", "origin", ref)
+                return self._run("rev-parse", "FETCH_HEAD^{commit}").decode().strip()
+            except subprocess.CalledProcessError as error:
+                message = f"expected the branch or tag {ref}, found: {_reason(error.stderr)}"
+                if _MAY_PASS.search(error.stderr):
+                    raise MayPassError(message) from None
+                raise FetchError(f"{self._name}: {message}") from None
+
+        return Meter(self._name, self._policy).retry(attempt)
 
     def files(self, commit: str, folder: str, link: str) -> dict[str, bytes]:
         """The files below ``folder``, exactly as they are stored."""
@@ -123,23 +138,51 @@ class _Git:
             "transfer.fsckObjects": "true",
             "http.lowSpeedLimit": "1",
             "http.lowSpeedTime": str(max(1, round(self._policy.stall_seconds))),
+            "http.followRedirects": "false",  # git would follow them anywhere
             "core.hooksPath": "/dev/null",
             "protocol.allow": "never",
             **{f"protocol.{name}.allow": "always" for name in protocols},
         }
         options = [option for key, value in settings.items() for option in ("-c", f"{key}={value}")]
         try:
-            done = subprocess.run(  # noqa: S603 - the link is an argument of its own, and no option
+            process = subprocess.Popen(  # noqa: S603 - the link is an argument of its own, and no option
                 ["git", *options, *arguments],  # noqa: S607 - the user's git
                 cwd=self._home,
                 env={**_environment(), "GIT_TERMINAL_PROMPT": "0", "GIT_DIR": str(self._home), "LC_ALL": "C"},
-                input=given,
-                capture_output=True,
-                check=True,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                start_new_session=True,  # so that what git starts ends with it
             )
         except FileNotFoundError:
             raise HubpkgError("expected git, to bring the entrypoint's code, found none; install it") from None
-        return done.stdout
+        with process:
+            try:
+                output, errors = self._watch(process, given)
+            except BaseException:
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+                raise
+        if process.returncode:
+            raise subprocess.CalledProcessError(process.returncode, "git", output, errors)
+        return output
+
+    def _watch(self, process: subprocess.Popen[bytes], given: bytes | None) -> tuple[bytes, bytes]:
+        """What ``process`` prints, unless it gains nothing for too long, or too much."""
+        best, since = 0, time.monotonic()
+        while True:
+            try:
+                return process.communicate(given, timeout=_WATCH_SECONDS)
+            except subprocess.TimeoutExpired:
+                given = None  # git has it
+            size = sum(path.stat().st_size for path in self._home.rglob("*.pack") if path.is_file())
+            size += sum(path.stat().st_size for path in self._home.rglob("tmp_*") if path.is_file())
+            if size > best:
+                best, since = size, time.monotonic()
+            if time.monotonic() - since > self._policy.stall_seconds:
+                raise FetchError(f"{self._name}: expected git to bring it, found it silent; given up")
+            if size > _MOST_FETCHED_BYTES:
+                raise FetchError(f"{self._name}: expected at most {_MOST_FETCHED_BYTES} bytes, found more")
 
 
 def _environment() -> dict[str, str]:

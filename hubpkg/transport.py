@@ -1,6 +1,7 @@
 """HTTP: requests that are sent nowhere they must not, told apart by whether another try can help."""
 
 import email.utils
+import hashlib
 import ipaddress
 import math
 import os
@@ -55,13 +56,17 @@ class Policy:
 
     @classmethod
     def from_environment(cls) -> Self:
-        """The policy by ``HUBPKG_TRIES``, ``HUBPKG_STALL_SECONDS``, ``HUBPKG_ALLOW_HTTP`` and ``HUBPKG_OFFLINE``.
+        """The policy by ``HUBPKG_`` and the name of one of these attributes.
+
+        They are ``HUBPKG_TRIES``, ``HUBPKG_STALL_SECONDS``, ``HUBPKG_UNSTATED_BYTES``, ``HUBPKG_ALLOW_HTTP`` and
+        ``HUBPKG_OFFLINE``.
 
         Raises:
             HubpkgError: one of them has no such value.
         """
         given: dict[str, Any] = {}
-        for key, kind in (("tries", int), ("stall_seconds", float), ("allow_http", bool), ("offline", bool)):
+        kinds = {"tries": int, "stall_seconds": float, "unstated_bytes": int, "allow_http": bool, "offline": bool}
+        for key, kind in kinds.items():
             name = f"HUBPKG_{key.upper()}"
             value = os.environ.get(name)
             if not value:
@@ -92,7 +97,7 @@ def read(url: str, policy: Policy) -> bytes | None:
 
     def attempt() -> bytes | None:
         data = bytearray()
-        with get(url, {}, policy) as response:
+        with get(url, {}, policy, meter.deadline) as response:
             if response.status_code in (HTTPStatus.NOT_FOUND, HTTPStatus.GONE):
                 return None
             check_status(response, url)
@@ -126,6 +131,18 @@ class Meter:
         """Note that there are ``size`` bytes now; only more than ever before are a gain."""
         if size > self._best:
             self._best, self._failures, self._since = size, 0, time.monotonic()
+
+    @property
+    def deadline(self) -> float:
+        """When it is given up, on the monotonic clock, if no byte is gained before."""
+        return self._since + self._policy.stall_seconds
+
+    @contextmanager
+    def excused(self) -> Iterator[None]:
+        """Leave the time that the context takes out of the time without a byte gained."""
+        started = time.monotonic()
+        yield
+        self._since += time.monotonic() - started
 
     def retry(self, attempt: Callable[[], T]) -> T:
         """What ``attempt`` gives, tried again, after a wait, for as long as the policy says."""
@@ -172,27 +189,32 @@ def body(response: "requests.Response") -> Iterator[bytes]:
 
     try:
         while block := response.raw.read1(_BLOCK, decode_content=True):
+            response.connection.extend()  # type: ignore[attr-defined]
             yield block
+        if response.connection.was_cut:  # type: ignore[attr-defined] # which may look like the end of the body
+            raise MayPassError("expected a byte of it, found none for too long")
     except (urllib3.exceptions.HTTPError, OSError) as error:
         raise MayPassError(_reason(error)) from None
 
 
 @contextmanager
-def get(url: str, headers: Mapping[str, str], policy: Policy) -> Iterator["requests.Response"]:
+def get(url: str, headers: Mapping[str, str], policy: Policy, deadline: float) -> Iterator["requests.Response"]:
     """The answer to a request for ``url``, after at most 5 redirects, none of which leads where it must not.
 
-    Proxies, ``.netrc`` and certificates are taken from the environment, as requests does.
+    The connection is cut at ``deadline``, on the monotonic clock; what :func:`body` gives puts it off. Proxies,
+    ``.netrc`` and certificates are taken from the environment, as requests does.
     """
     import requests
     import urllib3
+
+    from hubpkg.connection import Connections
 
     class Session(requests.Session):
         def resolve_redirects(self, *_: Any, **__: Any) -> Any:
             # Called even where redirects are not followed; it would read their bodies, however long they are.
             return iter(())
 
-    with Session() as session:
-        guard = _adapter(url)
+    with Session() as session, Connections(shown(url), policy.stall_seconds, deadline) as guard:
         session.mount("http://", guard)
         session.mount("https://", guard)
         session.headers["Accept-Encoding"] = "identity"
@@ -216,17 +238,16 @@ def get(url: str, headers: Mapping[str, str], policy: Policy) -> Iterator["reque
                     raise MayPassError(_reason(error)) from None
                 raise FetchError(f"{shown(url)}: {_reason(error)}") from None
             with response:
-                location = session.get_redirect_target(response)
-                if location is None:
+                if not (response.is_redirect or response.is_permanent_redirect):
                     yield response
                     return
-            try:
-                there = urljoin(here, location)
-            except ValueError:
-                raise FetchError(_malformed(location)) from None
+                try:
+                    there = urljoin(here, session.get_redirect_target(response))
+                except ValueError:
+                    raise FetchError(_malformed(response.headers["Location"])) from None
             if urlsplit(here).scheme == "https" and urlsplit(there).scheme != "https":
                 raise FetchError(f"{shown(url)}: expected a redirect to https, found one to {shown(there)}")
-            guard.redirected()
+            guard.redirect(here, there)
             here = there
         raise FetchError(f"{shown(url)}: expected at most {_REDIRECTS} redirects, found more")
 
@@ -251,60 +272,14 @@ def _is_loopback(host: str | None) -> bool:
         return False
 
 
-def is_public(address: str) -> bool:
-    """Whether an IP address is one that the whole internet can reach."""
-    found = ipaddress.ip_address(address.partition("%")[0])
-    mapped = getattr(found, "ipv4_mapped", None)
-    return (mapped or found).is_global
-
-
-def _adapter(url: str) -> Any:
-    """An adapter of requests that, asked for ``url``, lets no public address send it to a private one."""
-    import urllib3
-    from requests.adapters import HTTPAdapter
-
-    class Adapter(HTTPAdapter):
-        seen_public = sent = False
-
-        def redirected(self) -> None:
-            self.sent = self.seen_public
-
-        def check(self, connected: socket.socket) -> socket.socket:
-            # The address that answered, and not what its name resolved to some time before.
-            address = connected.getpeername()[0]
-            self.seen_public = self.seen_public or is_public(address)
-            if self.sent and not is_public(address):
-                connected.close()
-                raise FetchError(f"{shown(url)}: expected a redirect to a public address, found one to {address}")
-            return connected
-
-        def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-            super().init_poolmanager(*args, **kwargs)
-            self.poolmanager.pool_classes_by_scheme = {
-                "http": _pool(urllib3.HTTPConnectionPool, self.check),
-                "https": _pool(urllib3.HTTPSConnectionPool, self.check),
-            }
-
-    return Adapter()
-
-
-def _pool(pool: Any, check: Callable[[socket.socket], socket.socket]) -> Any:
-    class Connection(pool.ConnectionCls):  # type: ignore[misc]
-        def _new_conn(self) -> socket.socket:
-            return check(super()._new_conn())
-
-    return type(pool.__name__, (pool,), {"ConnectionCls": Connection})
-
-
 def _can_pass(error: "requests.RequestException") -> bool:
     import requests
 
-    text = str(error)
-    if "CERTIFICATE_VERIFY_FAILED" in text or isinstance(_cause(error), socket.gaierror):
-        cause = _cause(error)
-        return isinstance(cause, socket.gaierror) and cause.errno == socket.EAI_AGAIN
+    cause = _cause(error)
+    if isinstance(cause, socket.gaierror):
+        return cause.errno == socket.EAI_AGAIN
     kinds = (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError)
-    return isinstance(error, kinds) and not isinstance(error, requests.exceptions.InvalidProxyURL)
+    return isinstance(error, kinds) and "CERTIFICATE_VERIFY_FAILED" not in str(error)
 
 
 def _cause(error: BaseException) -> BaseException:
@@ -325,10 +300,18 @@ def _reason(error: BaseException) -> str:
     return f"{type(cause).__name__}: {str(cause).strip() or 'no more is known'}"
 
 
-def without_password(url: str) -> str:
-    """``url`` without the user and the password that it may have."""
-    parts = urlsplit(url)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+def without_secrets(url: str) -> str:
+    """``url`` without user and password, and with a digest in place of its query, to be known by.
+
+    Raises:
+        FetchError: it is no URL.
+    """
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        raise FetchError(_malformed(url)) from None
+    query = hashlib.sha256(parts.query.encode()).hexdigest()[:16] if parts.query else ""
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query=query, fragment="").geturl()
 
 
 def shown(url: str) -> str:

@@ -296,6 +296,24 @@ def _(_folder, _monkeypatch):
     return at_once(50)
 
 
+@row("three processes fetch one file by a short digest at once", "one download, which binds all of them")
+def _(_folder, _monkeypatch):
+    def slow(exchange):
+        wait_until(lambda: len(started) == 3)
+        time.sleep(0.3)
+        file(BODY)(exchange)
+
+    started = []
+    policy = asdict(replace(POLICY, allow_short_digest=True))
+    with Clients() as clients, Server(slow, file(OTHER)) as server:
+        order = ("fetch", [server.url()], digest(BODY)[:8], policy)
+        started.extend([clients.start(*order) for _ in range(3)])
+        assert [clients.wait(pid) for pid in started] == [str(entry())] * 3
+        assert len(server.exchanges) == 1
+        assert list(lockfile.read("assets").values()) == [digest(BODY)]
+    return "3 times the right file, after one request"
+
+
 @row("two processes fetch one damaged entry at once", "set aside once; one download")
 def _(_folder, _monkeypatch):
     entry().parent.mkdir(parents=True)
@@ -395,6 +413,20 @@ def _(folder, _monkeypatch):
     assert server.ranges()[2:] == [None]
     assert target.read_bytes() == BODY[:HALF]
     return "the right file; the target is as it was"
+
+
+@row("the part of a file is a second name of another file", "started again; the other file is never written")
+def _(folder, _monkeypatch):
+    target = folder / "target"
+    target.write_bytes(BODY[:HALF])
+    with Server(cut(BODY, HALF), error("404 Not Found"), file(BODY)) as server:
+        part = broken_off(server)
+        part.unlink()
+        part.hardlink_to(target)
+        give(BODY, server.url())
+    assert server.ranges()[2:] == [None]
+    assert target.read_bytes() == BODY[:HALF]
+    return "the right file; the other file is as it was"
 
 
 @row("what is known of the part of a file is damaged", "started again")

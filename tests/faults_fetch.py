@@ -22,7 +22,7 @@ import pytest
 import trustme
 from loopback import Clients, Server, cut, error, file, redirect, wait_until, whole
 
-from hubpkg import cache, fetch, lockfile, transport
+from hubpkg import cache, connection, fetch, lockfile, transport
 from hubpkg.errors import FetchError, HubpkgError, IntegrityError, NotPinnedError
 
 POLICY = transport.Policy(backoff_seconds=0.01)
@@ -318,6 +318,37 @@ def _(_folder, _monkeypatch):
     return "FetchError that says so; the retry asked for the second half alone"
 
 
+def busy(start, again):
+    """An answer that says ``start``, and then ``again`` and again, for ever."""
+
+    def answer(exchange):
+        exchange.send(start)
+        while True:
+            exchange.send(again)
+            time.sleep(0.02)
+
+    return answer
+
+
+@row("the server keeps the connection busy, with no byte of the file", "given up after the time without a byte gained")
+def _(_folder, _monkeypatch):
+    ok = b"HTTP/1.1 200 OK\r\n"
+    answers = [
+        busy(ok + b"X: ", b"x"),
+        busy(b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+        busy(ok + b"Content-Encoding: gzip\r\n\r\n\x1f\x8b\x08\x08" + bytes(6), b"n"),
+        busy(ok + b"Transfer-Encoding: chunked\r\n\r\n5;", b"x"),
+    ]
+    for answer in answers:
+        with Server(answer) as server:
+            message = refuse(FetchError, BODY, server.url(), read_seconds=30, stall_seconds=0.4)
+            assert re.search(r"given up after \d+ tr(y|ies) and \d+ s without a byte gained$", message)
+        with Server(file(BODY), port=server.port) as server:
+            give(BODY, server.url())
+        shutil.rmtree(cache.folder())
+    return "FetchError each of four times: an endless header, status 100, gzip header and chunk extension"
+
+
 @row("the body comes drop by drop", "waited for, since each drop is a gain")
 def _(_folder, _monkeypatch):
     def drip(exchange):
@@ -470,7 +501,7 @@ def _(folder, _monkeypatch):
 
 @row("a redirect from a public address to a private one", "not followed")
 def _(_folder, monkeypatch):
-    monkeypatch.setattr(transport, "is_public", lambda address: address == "127.0.0.2")
+    monkeypatch.setattr(connection, "is_public", lambda address: address == "127.0.0.2")
     with (
         Server(file(BODY)) as private,
         Server(redirect(private.url()), file(BODY), host="127.0.0.2") as public,
@@ -481,6 +512,29 @@ def _(_folder, monkeypatch):
         give(BODY, public.url())
     assert not private.exchanges
     return "FetchError; no request to the private address"
+
+
+@row("a redirect from a public host to a private address, by way of a proxy", "not followed")
+def _(_folder, monkeypatch):
+    with Server(redirect("http://169.254.169.254/latest"), file(BODY)) as proxy:
+        for name in ("no_proxy", "NO_PROXY"):
+            monkeypatch.delenv(name)
+        monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{proxy.port}")
+        message = refuse(FetchError, BODY, "http://model.invalid/model.ckpt", allow_http=True)
+        assert message.endswith("expected a redirect to a public address, found one to a private one")
+        assert len(proxy.exchanges) == 1
+        give(BODY, "http://model.invalid/model.ckpt", allow_http=True)
+    return "FetchError; the proxy was asked for the first URL alone"
+
+
+@row("a redirect to a text that is no URL", "told")
+def _(_folder, _monkeypatch):
+    for location in ("/\xff", "http://[::1/x"):
+        with Server(redirect(location), file(BODY)) as server:
+            assert "expected a URL" in refuse(FetchError, BODY, server.url())
+            give(BODY, server.url())
+        shutil.rmtree(cache.folder())
+    return "FetchError, each of two times"
 
 
 @row("a certificate of an unknown authority", "refused, without a second try")

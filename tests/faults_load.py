@@ -498,7 +498,7 @@ for _injected, _link, _pattern in [
     (
         "a NUL in repo-link",
         "{repository}\0/tree/main/net",
-        "repo-link: expected a repository and a branch or a tag of it, found",
+        "repo-link: expected <repository>/tree/<branch>/<folder>, found",
     ),
     ("repo-link names a transport of git's that runs a command", "ext::sh -c x/tree/main/net", "expected an https URL"),
 ]:

@@ -144,3 +144,8 @@ def test_what_was_changed_after_it_was_hashed_is_not_loaded(tmp_path):
     file.write_bytes(message(("w", [6], "Float32", FLOATS[::-1])))
     with pytest.raises(IntegrityError, match=rf"some\.ckpt: expected sha256 {sha256}, found "):
         checkpoint.load_verified(file, sha256)
+
+
+def test_text_that_is_none_is_refused(load):
+    with pytest.raises(CheckpointError, match="found bytes that are none"):
+        load(message(("w", [6], "Float32", FLOATS), ("note", [], "str", b"\xff" * 8)))

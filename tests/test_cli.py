@@ -110,3 +110,14 @@ def test_a_plain_install_says_what_a_build_needs(module, models, tmp_path):
     assert done.stderr.count("\n") == 1, done.stderr
     assert "pip install 'hubpkg[" in done.stderr
     assert not (tmp_path / "dist").exists()
+
+
+def test_what_others_wrote_does_not_steer_the_terminal(hubpkg):
+    done = hubpkg("verify", "none\x1b]0;title\x07")
+    assert done.returncode == 2
+    assert done.stderr == "hubpkg: error: none\\x1b]0;title\\x07: expected a package's folder, found none\n"
+
+
+def test_days_are_for_prune_alone(hubpkg, tmp_path):
+    done = hubpkg("cache", "list", "--days", "3", env={"HUBPKG_CACHE": str(tmp_path)})
+    assert (done.returncode, done.stderr) == (2, "hubpkg: error: --days: expected it with prune, found it with list\n")

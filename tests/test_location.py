@@ -195,3 +195,8 @@ def test_a_package_is_found_by_its_folder_s_url_and_by_a_card_beside_that_folder
             f"{url}/{small_package.name}.md",
         ):
             assert locate(address).contents == locate(small_package).contents
+
+
+def test_no_name_and_a_url_that_is_to_be_local_are_told():
+    refused(partial(locate, ""), HubpkgError, r"^name: expected a path, a URL or a name, found ''$")
+    refused(partial(locate, "https://x.invalid/y.md", "local"), HubpkgError, r"found a URL; leave source out$")

@@ -1,6 +1,7 @@
 """The lock file of the cache."""
 
 import json
+import os
 
 import loopback
 import pytest
@@ -129,3 +130,18 @@ def test_a_waiting_pin_goes_on_when_the_lock_is_let_go():
             pid = clients.start("pin", "assets", "a", SHA256)
         assert clients.wait(pid) == "None"
     assert lockfile.read("assets") == {"a": SHA256}
+
+
+def test_in_a_cache_of_another_user_it_is_the_users_own(folder, monkeypatch):
+    folder.mkdir()
+    monkeypatch.setattr(os, "getuid", lambda: folder.stat().st_uid + 1)
+    assert lockfile.path() == folder / f"hubpkg-{folder.stat().st_uid + 1}.lock"
+
+
+def test_another_users_lock_file_is_not_believed(folder, monkeypatch):
+    lockfile.pin("assets", "known", SHA256)
+    owner = folder.stat().st_uid
+    monkeypatch.setattr(lockfile, "path", lambda: folder / lockfile.NAME)
+    monkeypatch.setattr(os, "getuid", lambda: owner + 1)
+    with pytest.raises(HubpkgError, match=rf"expected your own file, found one of user {owner}; read it, and delete"):
+        lockfile.read("assets")

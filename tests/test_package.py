@@ -449,7 +449,7 @@ def test_weights_that_model_yaml_names_are_fetched(hubpkg, models, served, weigh
         (["URL"], "--sha256: expected the SHA-256 of http://127.0.0.1"),
         (["URL", "--sha256", "0" * 64], f"expected sha256 {'0' * 64}, found "),
         (["URL", "--sha256", "0" * 64, "--offline"], "hubpkg is offline"),
-        (["FILE", "--sha256", "0" * 64], f"expected the sha256 of --sha256, {'0' * 64}, found "),
+        (["FILE", "--sha256", "0" * 64], f"expected the sha256 {'0' * 64}, found "),
     ],
     ids=["nothing-to-fetch", "no-digest", "wrong-digest", "offline", "wrong-file"],
 )

@@ -333,3 +333,34 @@ def test_git_is_found(tmp_path):
     """Else every test here would be one of its absence."""
     assert shutil.which("git")
     assert git(tmp_path, "--version").startswith("git version")
+
+
+def test_a_long_link_is_refused_at_once():
+    with pytest.raises(HubpkgError, match=r"found '/x/tree/a.*\.\.\. of 280005 characters'$"):
+        repository.read("/x" + "/tree/a" * 40_000 + "\n/q", Policy())
+
+
+def test_git_that_gains_nothing_is_given_up(tmp_path, monkeypatch):
+    program = tmp_path / "git"
+    program.write_text('#!/bin/sh\ncase "$*" in *fetch*) exec sleep 600;; esac\nexit 0\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    with pytest.raises(FetchError, match="expected git to bring it, found it silent; given up"):
+        repository.read("https://host.example/o/r/tree/main/net", Policy(stall_seconds=0.5))
+
+
+def test_git_is_asked_again_where_that_can_help(origin, tmp_path, monkeypatch):
+    """The first two fetches end as those from a server do that has too much to do."""
+    real = shutil.which("git")
+    program = tmp_path / "bin" / "git"
+    program.parent.mkdir()
+    program.write_text(
+        f'#!/bin/sh\ncase "$*" in *" fetch "*) echo x >> {tmp_path}/tries\n'
+        f"test $(wc -l < {tmp_path}/tries) -lt 3 && echo 'fatal: The requested URL returned error: 503' >&2 "
+        "&& exit 128;;\n"
+        f'esac\nexec {real} "$@"\n'
+    )
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    assert repository.read(f"{origin}/tree/main/models/net", Policy(backoff_seconds=0.01)).files
+    assert (tmp_path / "tries").read_text() == "x\n" * 3

@@ -7,7 +7,7 @@ import pytest
 from faults_fetch import POLICY
 from loopback import Server, cut, error, whole
 
-from hubpkg import transport
+from hubpkg import connection, transport
 from hubpkg.errors import FetchError
 
 MB = 1 << 20
@@ -44,7 +44,7 @@ def test_http_is_allowed_to_no_other_machine(host):
     ],
 )
 def test_which_addresses_are_public(address, public):
-    assert transport.is_public(address) is public
+    assert connection.is_public(address) is public
 
 
 def test_the_policy_of_the_environment(monkeypatch):
@@ -107,4 +107,8 @@ def test_a_switch_of_the_environment_may_be_spelled_out(value, allowed, monkeypa
 
 
 def test_a_url_is_known_without_its_password():
-    assert transport.without_password("https://me:hidden@host:80/a?b=c") == "https://host:80/a?b=c"
+    known, again = (transport.without_secrets(f"https://me:{word}@host:80/a?token=1") for word in ("hidden", "other"))
+    assert known == again
+    assert known.startswith("https://host:80/a?")
+    assert "token" not in known
+    assert transport.without_secrets("https://host/a?b=1") != transport.without_secrets("https://host/a?b=2")

@@ -24,7 +24,7 @@ _BYTES = {  # of one element
     "UInt64": 8,
     "Float64": 8,
 }
-_TEXT = "str"  # of the extra values that save_checkpoint takes; it has no shape
+_TEXT = "str"  # of the extra values that save_checkpoint takes, in UTF-32
 _CHECKSUM = b"crc_num"  # it and ten bytes may end the file
 
 
@@ -61,6 +61,7 @@ def _fault_of(values: Any) -> str | None:
         if any(tensor.tensor_type != kind or list(tensor.dims) != shape for tensor in tensors):
             return f"{name!r}: parts of several shapes or types"
         if kind == _TEXT:
+            b"".join(tensor.tensor_content for tensor in tensors).decode("utf-32-le")
             continue
         if kind not in _BYTES or min(shape, default=0) < 0:
             return f"{name!r}: the type {kind!r} and the shape {tuple(shape)}"
