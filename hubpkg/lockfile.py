@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from hubpkg import cache, documents
+from hubpkg import cache
 from hubpkg.errors import HubpkgError, InvalidDocumentError
 
 NAME = "hubpkg.lock"
@@ -63,6 +63,8 @@ def _read() -> dict[str, Any]:
         raise HubpkgError(f"{path()}: expected JSON, found: {error}; mend it or delete it") from None
     if owner != os.getuid():  # who shares the cache must not be able to say what is trusted
         raise HubpkgError(f"{path()}: expected your own file, found one of user {owner}; read it, and delete it")
+    from hubpkg import documents  # which takes as long to import as fetching a small file
+
     faults = [f"{path()}: {message}; mend it or delete it" for _, message in documents.faults_of(data, "lock")]
     if faults:
         raise InvalidDocumentError(faults)
