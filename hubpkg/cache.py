@@ -46,8 +46,8 @@ class Entry:
     """Something in the cache that can be listed and removed.
 
     Attributes:
-        kind: ``file``, ``code``, ``stage``, ``partial`` (a download that goes on when it is asked for again) or
-            ``damaged`` (set aside).
+        kind: ``file``, ``code``, ``stage``, ``survey`` (what was found in a dataset), ``partial`` (a download that
+            goes on when it is asked for again) or ``damaged`` (set aside).
         name: a file's SHA-256, or what the entry is called in its folder.
         size: bytes.
         used: when it was last used, in seconds since 1970.
@@ -215,6 +215,7 @@ def entries() -> list[Entry]:
         "stage": "stage/*",
         "partial": "partial/*",
         "damaged": "damaged/*",
+        "survey": "survey/*",
     }
     found = []
     for kind, pattern in patterns.items():

@@ -84,6 +84,7 @@ def _build(options: argparse.Namespace) -> int:
         "top-1": f"{top1['percent']:.2f} % of {result['samples']} images, "
         f"95 % interval {top1['low']:.2f} to {top1['high']:.2f}",
         "top-5": f"{result['metrics']['top5']:.2f} %",
+        "images": _images(built.contents["card"]["dataset"]["evaluated"], built.damaged),
         "parameters": f"{figures['parameters_m']:.2f} M",
         "compile": f"{figures['compile_seconds']:.1f} s",
         "training": f"{figures['ms_per_step']:.1f} ms/step of {figures['batch_size']} images, "
@@ -95,6 +96,10 @@ def _build(options: argparse.Namespace) -> int:
     }
     _print_table(result["uid"], rows)
     return 0
+
+
+def _images(evaluated: str, damaged: int) -> str:
+    return f"{evaluated}{f', less {damaged} damaged or missing, left out' if damaged else ''}"
 
 
 def _fetch(options: argparse.Namespace) -> int:
@@ -186,6 +191,7 @@ def _evaluate(options: argparse.Namespace) -> int:
         rows = {
             "top-1": f"{result['metrics']['top1']:.2f} % of {result['samples']} images",
             "top-5": f"{result['metrics']['top5']:.2f} %",
+            "images": _images(result["evaluated"], result["damaged"]),
             "rate": f"{result['images_per_second']:.1f} img/s",
             "predictions": result["predictions"],
         }
@@ -207,7 +213,7 @@ def _verify(options: argparse.Namespace) -> int:
         if options.rerun and result.ok:
             from hubpkg import rerun
 
-            result = rerun.verify(result, options.data_dir, options.device)
+            result = rerun.verify(result, options.data_dir, options.device, skip_damaged=options.skip_damaged)
         results.append(result)
         if not options.json:
             print(f"{path}: {'verified' if result.ok else 'NOT VERIFIED'}")
@@ -232,7 +238,7 @@ def _job(options: argparse.Namespace) -> Any:
     given = {key: getattr(options, key.replace("-", "_"), None) for key in _PUBLICATION_KEYS}
     overrides = {key: value for key, value in given.items() if value is not None}
     model = spec.read_spec(options.model, options.dataset, overrides)
-    return package.Job(model, options.data_dir, options.device, _say)
+    return package.Job(model, options.data_dir, options.device, _say, options.skip_damaged)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -354,4 +360,7 @@ def _add_job_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _add_run_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data-dir", type=Path, metavar="DIR", help="where the dataset's files are, if it has files")
+    parser.add_argument(
+        "--skip-damaged", action="store_true", help="leave damaged or missing images out, and count them"
+    )
     parser.add_argument("--device", choices=["CPU", "Ascend"], help="default: the one that MindSpore was built for")

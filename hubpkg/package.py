@@ -28,6 +28,11 @@ class Package:
     folder: Path
     contents: Mapping[str, Any]
 
+    @property
+    def damaged(self) -> int:
+        """How many images were damaged or missing, and not evaluated."""
+        return len(self.contents["inputs"]["data"]["test"]["damaged"])
+
     def as_json(self) -> dict[str, Any]:
         """What ``hubpkg build --json`` prints."""
         measured = self.contents["evaluation"]
@@ -38,6 +43,7 @@ class Package:
             "checkpoint": str(self.folder / self.contents["checkpoint"]["file"]),
             "metrics": {"top1": measured["top1"]["percent"], "top5": measured["top5"]["percent"]},
             "samples": measured["samples"],
+            "damaged": self.damaged,
             "performance": self.contents["performance"],
         }
 
@@ -51,12 +57,14 @@ class Job:
         data_dir: where the dataset's files are, for a dataset that has files.
         device: ``CPU`` or ``Ascend``; None for the one that MindSpore was built for.
         report: told, in one line each, what is done.
+        skip_damaged: whether to leave out images that are damaged or missing.
     """
 
     spec: ModelSpec
     data_dir: Path | None
     device: str | None
     report: Callable[[str], None]
+    skip_damaged: bool = False
 
     @cached_property
     def base(self) -> Mapping[str, Any]:
@@ -64,23 +72,43 @@ class Job:
         from hubpkg.runtime import environment
 
         modules = [environment, checkpoint, entrypoint, evaluation, performance]
-        folders = [Path(str(module.__file__)).parent for module in modules[:1]]
-        code = [*folders[0].glob("*.py"), *(Path(str(module.__file__)) for module in modules[1:])]
+        runtime, *files = (Path(str(module.__file__)) for module in modules)
+        code = [*runtime.parent.rglob("*.py"), *runtime.parent.rglob("*.txt"), *files]
+        root = runtime.parent.parent
         return {
             "environment": environment.capture(),
             "device": self.device,
-            "code": manifest.digest({file.name: manifest.record(file).sha256 for file in code}),
+            "code": manifest.digest({str(f.relative_to(root)): manifest.record(f).sha256 for f in code}),
             "model": manifest.digest({n: manifest.record(file).sha256 for n, file in self.spec.code_files.items()}),
             "recipe": dict(self.spec.recipe),
         }
 
     @cached_property
     def inputs(self) -> Mapping[str, Any]:
-        """What the results of the stages that read the data depend on."""
+        """What the results of the stages that read the test images depend on."""
+        return {**self.base, "data": {"test": self.test.as_json()}}
+
+    @cached_property
+    def test(self) -> Any:
+        """The images to evaluate on."""
+        return self._split("test")
+
+    @cached_property
+    def train(self) -> Any:
+        """The images to train on."""
+        return self._split("train")
+
+    def _split(self, name: str) -> Any:
         from hubpkg.runtime import datasets
 
         datasets.check_recipe(self.spec.recipe)
-        return {**self.base, "data": datasets.find(self.spec.dataset).fingerprint(self.data_dir)}
+        split = datasets.load(self.spec.recipe, name, self.data_dir, skip_damaged=self.skip_damaged)
+        if split.damaged:
+            self.report(
+                f"data: {len(split.damaged)} of the {name} images are damaged or missing, and left out: "
+                f"{', '.join(split.damaged[:3])}{', ...' if len(split.damaged) > 3 else ''}"  # noqa: PLR2004
+            )
+        return split
 
     @cached_property
     def mindspore(self) -> Any:
@@ -160,7 +188,7 @@ def _train(job: Job) -> Path:
     def produce(folder: Path) -> None:
         job.mindspore.set_seed(job.spec.recipe["seed"])
         network = job.network()
-        timing = training.train(network, job.spec.recipe, job.data_dir, folder / "training.jsonl")
+        timing = training.train(network, job.spec.recipe, job.train.images, folder / "training.jsonl")
         (folder / "training.json").write_text(json.dumps(asdict(timing)), encoding="utf-8")
         checkpoint.save(network, folder / "model.ckpt")
 
@@ -168,6 +196,7 @@ def _train(job: Job) -> Path:
 
     inputs = job.inputs  # says first of all where the data are missing
     training.check_supported(job.spec.recipe)
+    inputs = {**inputs, "data": {**inputs["data"], "train": job.train.as_json()}}
     return stages.run("train", inputs, produce, job.report)
 
 
@@ -225,7 +254,7 @@ def _predict(job: Job, weights: Path) -> Any:
 
     network = job.network()
     checkpoint.restore(network, weights)
-    return inference.predict(network, job.spec.dataset, job.data_dir, job.spec.recipe)
+    return inference.predict(network, job.test.images, job.spec.recipe)
 
 
 def _evaluate(job: Job, weights: Path) -> Path:
@@ -333,6 +362,7 @@ def _assemble(partial: Path, job: Job, weights: Path, evaluated: Path, timed: Pa
     (partial / spec.entry_name / entrypoint.DEFAULTS).write_text(
         json.dumps(spec.network_defaults, indent=2) + "\n", encoding="utf-8"
     )
+    data = {"test": job.test.as_json(), **({"train": job.train.as_json()} if trained else {})}
     made = json.loads((evaluated / "made.json").read_text(encoding="utf-8"))
     contents: dict[str, Any] = {
         "format": manifest.FORMAT,
@@ -345,10 +375,10 @@ def _assemble(partial: Path, job: Job, weights: Path, evaluated: Path, timed: Pa
         "entry": spec.entry_name,
         "card": {
             **spec.card_fields,
-            "dataset": datasets.find(spec.dataset).card_text(),
+            "dataset": datasets.find(spec.dataset).card_text(job.test.images.what),
         },
         "checkpoint": {"file": next(iter(files)), "sha256": sha256, **_source_of(weights)},
-        "inputs": {"recipe": dict(spec.recipe), "data": job.inputs["data"], "code": job.inputs["code"]},
+        "inputs": {"recipe": dict(spec.recipe), "data": data, "code": job.inputs["code"]},
         "environment": _environment(job, made),
         "evaluation": {
             **verification.evaluation_of(partial),
@@ -441,10 +471,7 @@ def evaluate(job: Job, weights: Path, out: Path) -> dict[str, Any]:
     if not weights.is_file() or weights.suffix != ".ckpt":
         what = f"no file {weights}" if not weights.is_file() else weights
         raise HubpkgError(f"--checkpoint: expected a checkpoint file *.ckpt, found {what}")
-    from hubpkg.runtime import datasets
-
-    datasets.check_recipe(job.spec.recipe)
-    datasets.find(job.spec.dataset).images("test", job.data_dir)  # says where the data are missing
+    job.test  # noqa: B018 - says where the data are missing
     _check_writable(out, out / f".{job.spec.package_name}.partial")
     run = _predict(job, weights)
     target = out / f"{job.spec.package_name}.predictions.csv"
@@ -455,6 +482,8 @@ def evaluate(job: Job, weights: Path, out: Path) -> dict[str, Any]:
     return {
         "metrics": {"top1": found.top1.percent, "top5": found.top5.percent},
         "samples": found.samples,
+        "evaluated": job.test.images.what,
+        "damaged": len(job.test.damaged),
         "images_per_second": round(run.images_per_second, 3),
         "engine": "mindspore",
         "predictions": str(target),

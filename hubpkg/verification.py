@@ -181,7 +181,12 @@ def performance_of(package: Path) -> dict[str, Any]:
 
 def _check_evaluation(package: Path, contents: Mapping[str, Any]) -> str:
     _compare("evaluation", evaluation.PREDICTIONS, evaluation_of(package), contents["evaluation"])
-    measured = contents["evaluation"]
+    measured, data = contents["evaluation"], contents["inputs"]["data"]["test"]
+    if measured["samples"] != data["images"] - len(data["damaged"]):
+        raise HubpkgError(
+            f"{manifest.NAME}: inputs.data.test: expected {measured['samples']} images that were not left out, as "
+            f"{evaluation.PREDICTIONS} has them, found {data['images']} less {len(data['damaged'])}"
+        )
     return (
         f"top-1 {measured['top1']['percent']:.2f} %, top-5 {measured['top5']['percent']:.2f} % of "
         f"{measured['samples']} images, computed again from {evaluation.PREDICTIONS}"

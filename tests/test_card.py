@@ -183,7 +183,8 @@ UNSHOWN = {
     ("environment", "hubpkg"),
     ("evaluation", "tolerance"),
     ("inputs", "code"),
-    ("inputs", "data"),
+    ("inputs", "data", "train"),
+    *(("inputs", "data", split, key) for split in ("test", "train") for key in ("sha256", "images")),
     *(("inputs", "recipe", key) for key in MANIFEST["inputs"]["recipe"].keys() - SHOWN_OF_THE_RECIPE),
 }
 

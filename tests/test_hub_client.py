@@ -68,7 +68,7 @@ def imagenet_card(package):
     model = spec.read_spec("xcit_tiny_12_p16_224", "imagenet2012")
     contents = read_manifest(package) | {"uid": model.uid, "package": model.package_name, "model": model.name}
     contents |= {"dataset": "imagenet2012", "entry": model.entry_name}
-    contents["card"] = model.card_fields | {"dataset": datasets.find("imagenet2012").card_text()}
+    contents["card"] = model.card_fields | {"dataset": datasets.find("imagenet2012").card_text("the validation set")}
     contents["inputs"]["recipe"] = dict(model.recipe)
     contents["checkpoint"]["file"] = "xcit_tiny_12_p16_224-1b1c9301.ckpt"
     assert not documents.faults_of({**contents, "digests": {}}, "manifest")

@@ -14,8 +14,11 @@ import threading
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+import yaml
 from forging import read_manifest
+from PIL import Image
 
 SMALL = "xcit_small"
 PACKAGE = f"{SMALL}_digits"
@@ -84,7 +87,7 @@ def test_a_build_leaves_card_checkpoint_entrypoint_manifest_and_evidence(small_p
 def test_build_prints_one_json_document(hubpkg, tmp_path):
     done = hubpkg("build", SMALL, "--out", tmp_path / "dist", "--json")
     result = json.loads(done.stdout)
-    assert list(result) == ["uid", "package", "card", "checkpoint", "metrics", "samples", "performance"]
+    assert list(result) == ["uid", "package", "card", "checkpoint", "metrics", "samples", "damaged", "performance"]
     assert result["uid"] == f"hubpkg/2.8/{PACKAGE}"
     assert result["samples"] == 360
     assert 0 <= result["metrics"]["top1"] <= result["metrics"]["top5"] <= 100
@@ -293,7 +296,7 @@ def test_a_checkpoint_that_does_not_fit_is_refused(name, words, hubpkg, bad_chec
         (["xcit_smal"], ["unknown model 'xcit_smal'", "xcit_small"]),
         ([SMALL, "--dataset", "digit"], ["digits, imagenet2012", "'digit'"]),
         ([SMALL, "--dataset", "imagenet2012"], ["--data-dir", "val/<synset>/*.JPEG"]),
-        ([SMALL, "--dataset", "imagenet2012", "--data-dir", "nowhere"], ["no folder nowhere/val"]),
+        ([SMALL, "--dataset", "imagenet2012", "--data-dir", "nowhere"], ["found none at nowhere"]),
         ([SMALL, "--asset-base-url", "ftp://x"], ["asset-base-url"]),
     ],
 )
@@ -463,3 +466,69 @@ def test_weights_that_are_not_as_said_are_refused(options, words, hubpkg, served
     places = {"URL": f"{served}/weights.ckpt", "FILE": tmp_path / "served" / "weights.ckpt"}
     done = hubpkg("build", SMALL, "--checkpoint", *(places.get(o, o) for o in options), "--out", tmp_path / "dist")
     refused(done, tmp_path / "dist", words)
+
+
+@pytest.fixture(scope="module")
+def image_folder(tmp_path_factory, models):
+    """Images in two classes, one of each part damaged, and the environment with the small model made to fit them."""
+    data, ours = tmp_path_factory.mktemp("images"), tmp_path_factory.mktemp("folder-models") / SMALL
+    generator = np.random.default_rng(0)
+    for part, count in {"train": 13, "val": 4}.items():
+        for label, name in enumerate(("dark", "light")):
+            (data / part / name).mkdir(parents=True)
+            for index in range(count):
+                pixels = generator.integers(128 * label, 128 * (label + 1), (36, 40, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(data / part / name / f"{index:02d}.jpg")
+        damaged = data / part / "light" / "01.jpg"
+        damaged.write_bytes(damaged.read_bytes()[:300])
+    shutil.copytree(models / SMALL, ours)
+    description = ours / "model.yaml"
+    text = description.read_text(encoding="utf-8")
+    description.write_text(text.replace("  digits: {}", "  digits: {}\n  imagefolder: {}"), encoding="utf-8")
+    recipe = yaml.safe_load((ours / "recipes" / "digits.yaml").read_text(encoding="utf-8"))
+    three = {"mean": [0.5] * 3, "std": [0.5] * 3, "in_channels": 3}
+    recipe |= {**three, "dataset": "imagefolder", "num_classes": 2, "batch_size": 4}
+    (ours / "recipes" / "imagefolder.yaml").write_text(yaml.safe_dump(recipe), encoding="utf-8")
+    return data, {"HUBPKG_MODELS": str(ours.parent)}
+
+
+def test_damaged_images_stop_a_build_or_are_left_out_and_counted(image_folder, hubpkg, tmp_path):
+    data, env = image_folder
+    arguments = ["build", SMALL, "--dataset", "imagefolder", "--data-dir", data, "--out", tmp_path]
+    refused = hubpkg(*arguments, env=env)
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert refused.stderr.count("\n") == 1, refused.stderr
+    assert f"{data}/val/light/01.jpg: expected an image that can be read, found: " in refused.stderr
+    assert (
+        "1 of 8 images are damaged or missing: get them again, or leave them out with --skip-damaged" in refused.stderr
+    )
+
+    built = hubpkg(*arguments, "--skip-damaged", env=env)
+    assert built.returncode == 0, built.stderr
+    assert "the 8 images of 2 classes in a folder, less 1 damaged or missing, left out" in built.stdout
+    package = tmp_path / f"{SMALL}_imagefolder"
+    contents = json.loads((package / "hubpkg.json").read_text(encoding="utf-8"))
+    assert contents["evaluation"]["samples"] == 7
+    split = contents["inputs"]["data"]
+    assert {name: (part["images"], part["damaged"]) for name, part in split.items()} == {
+        "test": (8, ["light/01.jpg"]),
+        "train": (26, ["light/01.jpg"]),
+    }
+    card = (package / f"{SMALL}_imagefolder.md").read_text(encoding="utf-8")
+    assert (
+        "- acc@top1 and acc@top5: percent of 7 images: the 8 images of 2 classes in a folder, "
+        "less 1 damaged or missing, which were left out. Their" in card
+    )
+    assert "- Training: 1 of the 26 training images were damaged or missing, and left out." in card
+
+    again = ["verify", "--rerun", package, "--data-dir", data]
+    assert hubpkg(*again, env=env).returncode == 2
+    verified = hubpkg(*again, "--skip-damaged", env=env)
+    assert verified.returncode == 0, verified.stdout + verified.stderr
+    assert "as the manifest says; 1 damaged or missing, left out" in verified.stdout
+    assert "7 images evaluated again: 0 differ" in verified.stdout
+    (checkpoint,) = package.glob("*.ckpt")
+    evaluate = ["evaluate", SMALL, "--dataset", "imagefolder", "--data-dir", data, "--checkpoint", checkpoint]
+    result = json.loads(hubpkg(*evaluate, "--skip-damaged", "--json", "--out", tmp_path / "runs", env=env).stdout)
+    assert (result["samples"], result["damaged"]) == (7, 1)
+    assert result["evaluated"] == "the 8 images of 2 classes in a folder"

@@ -9,8 +9,10 @@ from mindspore import nn
 
 from hubpkg.errors import HubpkgError
 from hubpkg.package import Job
-from hubpkg.runtime import training
+from hubpkg.runtime import datasets, training
 from hubpkg.spec import ModelSpec, find_model, read_spec
+
+IMAGES = datasets.find("digits").images("train", None)
 
 
 @pytest.fixture
@@ -39,7 +41,7 @@ def test_the_learning_rate_warms_up_falls_as_a_cosine_and_stays(recipe):
 def test_the_loss_falls_and_every_step_is_logged(recipe, network, tmp_path):
     recipe |= {"epochs": 2, "warmup_epochs": 0.5, "decay_epochs": 1.5, "lr": 0.01}
     log = tmp_path / "log.jsonl"
-    timing = training.train(network, recipe, None, log)
+    timing = training.train(network, recipe, IMAGES, log)
     lines = [json.loads(line) for line in log.read_text().splitlines()]
     assert [line["step"] for line in lines] == list(range(1, 45))
     assert {line["epoch"] for line in lines} == {1, 2}
@@ -55,14 +57,14 @@ def test_the_same_seed_gives_the_same_weights(recipe, models, monkeypatch, tmp_p
     for _ in range(2):
         mindspore.set_seed(1)
         network = Job(spec, None, None, print).network()
-        training.train(network, recipe | {"epochs": 1, "decay_epochs": 0.5}, None, tmp_path / "log.jsonl")
+        training.train(network, recipe | {"epochs": 1, "decay_epochs": 0.5}, IMAGES, tmp_path / "log.jsonl")
         runs.append([parameter.asnumpy().tobytes() for parameter in network.get_parameters()])
     assert runs[0] == runs[1]
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_step(recipe, network, tmp_path):
     with pytest.raises(HubpkgError, match=r"expected a finite loss, found .* at step \d+, epoch 1, lr .*lower lr"):
-        training.train(network, recipe | {"lr": 1e30, "warmup_epochs": 0}, None, tmp_path / "log.jsonl")
+        training.train(network, recipe | {"lr": 1e30, "warmup_epochs": 0}, IMAGES, tmp_path / "log.jsonl")
 
 
 @pytest.mark.parametrize(
@@ -74,7 +76,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_step(recipe, netw
 )
 def test_a_recipe_that_can_not_be_followed_is_refused(change, message, recipe, network, tmp_path):
     with pytest.raises(HubpkgError, match=message):
-        training.train(network, recipe | change, None, tmp_path / "log.jsonl")
+        training.train(network, recipe | change, IMAGES, tmp_path / "log.jsonl")
 
 
 def test_what_the_trainer_would_not_follow_is_refused():

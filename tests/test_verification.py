@@ -587,3 +587,12 @@ def test_changed_values_never_break_verification_of_a_resealed_manifest(small_pa
         assert all(isinstance(check.detail, str) for check in result.checks)
         for check in result.checks:
             check.detail.encode()
+
+
+def test_images_that_were_found_and_not_evaluated_are_missed(package):
+    contents = read_manifest(package)
+    contents["inputs"]["data"]["test"]["images"] += 1
+    reseal(package, contents)
+    (failed,) = [check for check in verification.verify(package).checks if not check.ok]
+    assert "inputs.data.test: expected 360 images that were not left out" in failed.detail
+    assert failed.detail.endswith("found 361 less 0")

@@ -3,7 +3,6 @@
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,30 +23,26 @@ class Run:
     images_per_second: float
 
 
-def predict(network: Any, dataset: str, data_dir: Path | None, recipe: Mapping[str, Any]) -> Run:
-    """The predictions of ``network`` for the test split of ``dataset``, every image once, in the dataset's order.
+def predict(network: Any, images: datasets.Images, recipe: Mapping[str, Any]) -> Run:
+    """The predictions of ``network`` for ``images``, every one once and in their order.
 
     Args:
         network: a MindSpore cell, images of shape (B, channels, size, size) to logits of shape (B, classes).
-        dataset: name of the dataset.
-        data_dir: where its files are, for a dataset that has files.
+        images: those to evaluate on.
         recipe: the recipe, for size and normalisation.
 
     Raises:
-        HubpkgError: the dataset can't be read, or logits are not finite.
+        HubpkgError: an image can't be read, or logits are not finite.
     """
     import mindspore
 
-    images = datasets.find(dataset).images("test", data_dir)
     network.set_train(False)
     predictions: list[Prediction] = []
     shape = (BATCH_SIZE, recipe["in_channels"], recipe["image_size"], recipe["image_size"])
     network(mindspore.Tensor(np.zeros(shape, np.float32))).asnumpy()  # compiles
-    batches = datasets.pipeline(images, recipe, BATCH_SIZE, training=False)
     started = time.perf_counter()
-    for batch, _ in track(
-        batches.create_tuple_iterator(num_epochs=1, output_numpy=True), "evaluate", -(-len(images) // BATCH_SIZE)
-    ):
+    batches = datasets.batches(images, recipe, BATCH_SIZE)
+    for batch, _ in track(batches, "evaluate", -(-len(images) // BATCH_SIZE)):
         # The last batch is filled up, so that one graph serves all; what was added is cut off again.
         padded = np.concatenate([batch, np.zeros((BATCH_SIZE - len(batch), *batch.shape[1:]), batch.dtype)])
         logits = network(mindspore.Tensor(padded)).asnumpy()[: len(batch)]

@@ -48,13 +48,13 @@ def learning_rates(recipe: Mapping[str, Any], steps_per_epoch: int) -> list[floa
     return rates + [low] * (recipe["epochs"] * steps_per_epoch - len(rates))
 
 
-def train(network: Any, recipe: Mapping[str, Any], data_dir: Path | None, log: Path) -> TrainingTiming:
+def train(network: Any, recipe: Mapping[str, Any], images: datasets.Images, log: Path) -> TrainingTiming:
     """Train ``network`` in place by ``recipe``, and write one JSON line a step to ``log``.
 
     Args:
         network: a MindSpore cell, images of shape (B, channels, size, size) to logits of shape (B, classes).
         recipe: the recipe, by the keys of ``schemas/recipe.schema.json``.
-        data_dir: where the dataset's files are, for a dataset that has files.
+        images: those to train on.
         log: the file to write: step (from 1), epoch, loss, lr, ms.
 
     Returns:
@@ -65,7 +65,6 @@ def train(network: Any, recipe: Mapping[str, Any], data_dir: Path | None, log: P
     """
     from mindspore import dataset
 
-    images = datasets.find(recipe["dataset"]).images("train", data_dir)
     if len(images) < recipe["batch_size"]:
         raise HubpkgError(
             f"batch_size: expected at most the {len(images)} training images of {recipe['dataset']}, "
@@ -77,7 +76,7 @@ def train(network: Any, recipe: Mapping[str, Any], data_dir: Path | None, log: P
     cell = step_cell(network, recipe, rates)
     milliseconds: list[float] = []
     with log.open("w", encoding="utf-8") as lines:
-        batches = track(_batches(data, recipe["epochs"]), "train", len(rates))
+        batches = track(_batches(images, data, recipe["epochs"]), "train", len(rates))
         for step, (epoch, batch, labels) in enumerate(batches):
             started = time.perf_counter()
             loss = float(cell(batch, labels).asnumpy())
@@ -113,11 +112,12 @@ def timing_of(step_ms: list[float], recipe: Mapping[str, Any]) -> TrainingTiming
     )
 
 
-def _batches(data: Any, epochs: int) -> Iterator[tuple[int, Any, Any]]:
+def _batches(images: datasets.Images, data: Any, epochs: int) -> Iterator[tuple[int, Any, Any]]:
     iterator = data.create_tuple_iterator(num_epochs=epochs)
-    for epoch in range(epochs):
-        for batch, labels in iterator:
-            yield epoch, batch, labels
+    with datasets.explained(images):
+        for epoch in range(epochs):
+            for batch, labels in iterator:
+                yield epoch, batch, labels
 
 
 def step_cell(network: Any, recipe: Mapping[str, Any], rates: list[float]) -> Any:

@@ -1,0 +1,182 @@
+"""Images of a dataset's split, and the files that they lie in."""
+
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hubpkg.errors import HubpkgError
+
+SUFFIXES = frozenset({".jpeg", ".jpg", ".png", ".bmp"})  # of the files that MindSpore and Pillow both decode
+
+
+@dataclass(frozen=True)
+class Images:
+    """The images of one split, in a fixed order.
+
+    Attributes:
+        names: identity of each image.
+        labels: class of each image, from 0.
+        read: the image at an index: uint8 of shape (height, width, channels), or, if ``encoded``, a file's bytes;
+            raises OSError where there are none.
+        encoded: whether ``read`` gives a file's bytes, such as a JPEG's.
+        classes: how many there are, with images or without.
+        what: what the card calls the images.
+        place: where the image at an index is, for messages.
+        files: the files that hold the contents.
+    """
+
+    names: Sequence[str]
+    labels: Sequence[int]
+    read: Callable[[int], NDArray[np.uint8]]
+    encoded: bool
+    classes: int
+    what: str
+    place: Callable[[int], str]
+    files: Sequence[Path]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, index: int) -> tuple[NDArray[np.uint8], np.int32]:
+        return self.read(int(index)), np.int32(self.labels[int(index)])
+
+    def chosen(self, indices: Sequence[int], contents: Sequence[str] | None) -> "Images":
+        """Those at ``indices``, in that order; ``read`` refuses one whose SHA-256 is not the one in ``contents``.
+
+        MindSpore's decoder, given a damaged image, can end the process.
+        """
+
+        def read(index: int) -> NDArray[np.uint8]:
+            try:
+                data = self.read(indices[index])
+            except OSError as error:
+                found = error.strerror or str(error)
+            else:
+                if contents is None or hashlib.sha256(data.tobytes()).hexdigest() == contents[index]:
+                    return data
+                found = "other bytes"
+            raise HubpkgError(
+                f"{self.place(indices[index])}: expected the image as it was when the run began, found: {found}; "
+                "run it again"
+            )
+
+        return replace(
+            self,
+            names=[self.names[i] for i in indices],
+            labels=[self.labels[i] for i in indices],
+            read=read,
+            place=lambda index: self.place(indices[index]),
+        )
+
+
+@dataclass(frozen=True)
+class Located:
+    """An encoded image: ``size`` bytes from ``offset`` on of the file ``path``, or all of it.
+
+    Attributes:
+        name: identity of the image.
+        label: its class, from 0.
+        path: the file that it is, or that it is a part of.
+        member: what the part is called; empty for a whole file.
+        offset: where the part begins, in bytes.
+        size: of the part, in bytes; None for a whole file.
+    """
+
+    name: str
+    label: int
+    path: Path
+    member: str = ""
+    offset: int = 0
+    size: int | None = None
+
+    @property
+    def place(self) -> str:
+        """Where it is, for messages."""
+        return f"{self.path}: {self.member}" if self.member else str(self.path)
+
+    def read(self) -> NDArray[np.uint8]:
+        """Its bytes."""
+        with self.path.open("rb") as file:
+            file.seek(self.offset)
+            return np.frombuffer(file.read(-1 if self.size is None else self.size), np.uint8)
+
+
+def from_files(located: Iterable[Located], classes: int, what: str) -> Images:
+    """Images in files, ordered by class and name, so that each layout of the same images gives the same order.
+
+    Raises:
+        HubpkgError: two have the same name.
+    """
+    ordered = sorted(located, key=lambda image: (image.label, image.name))
+    for first, second in pairwise(ordered):
+        if first.name == second.name:
+            raise HubpkgError(
+                f"{second.place}: expected one image called {second.name}, found another one, {first.place}; "
+                "move one of them away"
+            )
+    return Images(
+        names=[image.name for image in ordered],
+        labels=[image.label for image in ordered],
+        read=lambda index: ordered[index].read(),
+        encoded=True,
+        classes=classes,
+        what=what,
+        place=lambda index: ordered[index].place,
+        files=list(dict.fromkeys(image.path for image in ordered)),
+    )
+
+
+def from_array(
+    pixels: NDArray[np.uint8], labels: Sequence[int], names: Sequence[str], what: str, files: Sequence[Path]
+) -> Images:
+    """Images of ten classes in an array of shape (images, height, width, channels)."""
+    return Images(
+        names=names,
+        labels=labels,
+        read=lambda index: pixels[index],
+        encoded=False,
+        classes=10,
+        what=what,
+        place=lambda index: names[index],
+        files=files,
+    )
+
+
+def folder_of(dataset: str, data_dir: Path | None, layout: str) -> Path:
+    """The folder given as ``--data-dir``.
+
+    Raises:
+        HubpkgError: none was given, or there is none; says that ``layout`` was expected.
+    """
+    if data_dir is None:
+        raise HubpkgError(f"{dataset}: expected --data-dir, {layout}, found none given")
+    if not data_dir.is_dir():
+        found = "a file" if data_dir.exists() else "none"
+        raise HubpkgError(f"{dataset}: expected --data-dir to be {layout}, found {found} at {data_dir}")
+    return data_dir
+
+
+def images_in(folder: Path) -> list[Path]:
+    """The image files in the folder of one class; what is hidden is not looked at.
+
+    Raises:
+        HubpkgError: there is something else in it.
+    """
+    files = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    for file in files:
+        if file.suffix.lower() not in SUFFIXES or file.is_dir():
+            raise HubpkgError(
+                f"{file}: expected nothing but images in the folder of a class ({', '.join(sorted(SUFFIXES))}), "
+                f"found a {'folder' if file.is_dir() else 'file of another kind'}; move it away"
+            )
+    return files
+
+
+def share(found: int, whole: int, called: str, complete: str) -> str:
+    """What ``found`` images are called, ``complete`` if they are all of the ``whole``."""
+    return complete if found == whole else f"{found:,} of the {whole:,} {called}"
