@@ -237,7 +237,7 @@ def _find(spec: ModelSpec, weights_from: Weights, report: Callable[[str], None])
                     f"{spec.folder / 'model.yaml'}: datasets.{spec.dataset}: expected the key checkpoint, which says "
                     "what to fetch, found none; give a URL and --sha256 instead"
                 )
-            links, sha256 = asset["links"], sha256 or asset["sha256"]
+            links, sha256 = [link.strip("<>") for link in asset["links"]], sha256 or asset["sha256"]
         if sha256 is None:
             raise HubpkgError(f"--sha256: expected the SHA-256 of {shown(given)}, found none")
         path = fetch.fetch(links, sha256, weights_from.policy, report)

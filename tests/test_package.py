@@ -438,7 +438,7 @@ def test_weights_that_model_yaml_names_are_fetched(hubpkg, models, served, weigh
     shutil.copytree(models / SMALL, tmp_path / "models" / SMALL)
     file, link = tmp_path / "models" / SMALL / "model.yaml", f"{served}/weights.ckpt"
     sha256 = hashlib.sha256(weights.read_bytes()).hexdigest()
-    asset = f"{{checkpoint: {{links: [{served}/gone.ckpt, {link}], sha256: {sha256}}}}}"
+    asset = f"{{checkpoint: {{links: [<{served}/gone.ckpt>, {link}], sha256: {sha256}}}}}"
     file.write_text(file.read_text(encoding="utf-8").replace("digits: {}", f"digits: {asset}"), encoding="utf-8")
     done = hubpkg("build", SMALL, "--checkpoint", "fetch", "--out", tmp_path / "dist", "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
