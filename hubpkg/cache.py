@@ -216,6 +216,8 @@ def entries() -> list[Entry]:
         "partial": "partial/*",
         "damaged": "damaged/*",
         "survey": "survey/*",
+        "evaluation": "evaluation/*",
+        "logs": "logs/*",
     }
     found = []
     for kind, pattern in patterns.items():

@@ -18,7 +18,9 @@ from hubpkg.errors import HubpkgError, HubpkgWarning, IntegrityError
 
 _PUBLICATION_KEYS = ("author", "user-id", "publisher", "repo-link", "asset-base-url")  # of model.yaml
 _POLICY_KEYS = ("tries", "stall_seconds", "offline", "allow_http", "allow_short_digest")  # of transport.Policy
+_RUN_KEYS = ("engine", "batch_size", "workers", "msrun")  # of job.Job
 _PRUNE_DAYS = 30
+_SHOWN = 5  # names in a line; the rest is counted
 _FINDING, _UNUSABLE, _INTERRUPTED, _PIPE_CLOSED = 1, 2, 130, 141
 
 
@@ -30,6 +32,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # MindSpore, once it has compiled, answers Ctrl-C by sending itself SIGTERM: both are an interruption.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     options = _parser().parse_args(arguments)
+    if "MS_ROLE" in os.environ and options.run is not _evaluate:
+        _say("hubpkg: error: expected evaluate under msrun, found another command; use its option --workers, if any")
+        return _UNUSABLE
     os.environ.setdefault("GLOG_v", "4")  # MindSpore raises its errors too; its log would only say them twice
     try:
         with warnings.catch_warnings():
@@ -182,21 +187,44 @@ def _train(options: argparse.Namespace) -> int:
 
 
 def _evaluate(options: argparse.Namespace) -> int:
-    from hubpkg import package
+    from hubpkg import evaluator
 
-    result = package.evaluate(_job(options), options.checkpoint, options.out)
+    result = evaluator.evaluate(_job(options), options.checkpoint, options.out)
+    if result is None:  # another process of the group prints it
+        return 0
     if options.json:
         _print_json(result)
-    else:
-        rows = {
+        return 0
+    rate = f"{result['images_per_second']:.1f} img/s" if result["images_per_second"] else "none"
+    if result["resumed"]:
+        rate += f"; {result['resumed']} images were done before, by a run that was stopped"
+    _print_table(
+        str(options.checkpoint),
+        {
             "top-1": f"{result['metrics']['top1']:.2f} % of {result['samples']} images",
             "top-5": f"{result['metrics']['top5']:.2f} %",
+            "close": _close(result["close"]),
             "images": _images(result["evaluated"], result["damaged"]),
-            "rate": f"{result['images_per_second']:.1f} img/s",
+            "engine": _engine(result["engine_facts"]),
+            "rate": rate,
             "predictions": result["predictions"],
-        }
-        _print_table(str(options.checkpoint), rows)
+        },
+    )
     return 0
+
+
+def _close(images: Sequence[str]) -> str:
+    shown = ", ".join(images[:_SHOWN]) + (", ..." if len(images) > _SHOWN else "")
+    return f"{len(images)} images that another engine may count otherwise{f': {shown}' if images else ''}"
+
+
+def _engine(facts: Mapping[str, Any]) -> str:
+    if "compared" not in facts:
+        return f"{facts['name']} {facts['version']}"
+    return (
+        f"{facts['name']} {facts['version']}, like MindSpore on {facts['compared']['images']} images, "
+        f"logits within {facts['compared']['largest']:g}"
+    )
 
 
 def _verify(options: argparse.Namespace) -> int:
@@ -213,7 +241,8 @@ def _verify(options: argparse.Namespace) -> int:
         if options.rerun and result.ok:
             from hubpkg import rerun
 
-            result = rerun.verify(result, options.data_dir, options.device, skip_damaged=options.skip_damaged)
+            where = rerun.Where(options.data_dir, options.device, options.engine, options.skip_damaged, _say)
+            result = rerun.verify(result, where)
         results.append(result)
         if not options.json:
             print(f"{path}: {'verified' if result.ok else 'NOT VERIFIED'}")
@@ -233,12 +262,14 @@ def _packages_in(dist: Path) -> list[Path]:
 
 
 def _job(options: argparse.Namespace) -> Any:
-    from hubpkg import package, spec
+    from hubpkg import spec
+    from hubpkg.job import Job
 
     given = {key: getattr(options, key.replace("-", "_"), None) for key in _PUBLICATION_KEYS}
     overrides = {key: value for key, value in given.items() if value is not None}
     model = spec.read_spec(options.model, options.dataset, overrides)
-    return package.Job(model, options.data_dir, options.device, _say, options.skip_damaged)
+    run = {key: value for key, value in vars(options).items() if key in _RUN_KEYS and value is not None}
+    return Job(model, options.data_dir, options.device, _say, options.skip_damaged, **run)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -270,6 +301,8 @@ def _parser() -> argparse.ArgumentParser:
         "checkpoint file, or from a URL, which needs --sha256",
     )
     build.add_argument("--sha256", metavar="HEX", help="SHA-256 of the file or URL given as --checkpoint")
+    _add_engine_argument(build)
+    _add_worker_arguments(build)
     _add_policy_arguments(build)
     build.add_argument(
         "--out",
@@ -294,6 +327,11 @@ def _parser() -> argparse.ArgumentParser:
     evaluate = command("evaluate", _evaluate, "measure a checkpoint's accuracy on a dataset's test images")
     _add_job_arguments(evaluate)
     evaluate.add_argument("--checkpoint", type=Path, required=True, metavar="FILE", help="the checkpoint")
+    _add_engine_argument(evaluate)
+    evaluate.add_argument(
+        "--batch-size", type=_count, metavar="N", help="images at once; no figure depends on it (default: the engine's)"
+    )
+    _add_worker_arguments(evaluate)
     evaluate.add_argument(
         "--out", type=Path, default=Path("runs"), metavar="DIR", help="folder for the predictions (default: runs)"
     )
@@ -320,6 +358,7 @@ def _parser() -> argparse.ArgumentParser:
         "packages", nargs="*", type=Path, metavar="PACKAGE", help="a package's folder (default: each one in ./dist)"
     )
     verify.add_argument("--rerun", action="store_true", help="load the package and evaluate it again, image by image")
+    _add_engine_argument(verify)
     _add_run_arguments(verify)
     return parser
 
@@ -334,10 +373,32 @@ def _days(value: str) -> float:
 _days.__name__ = "number of days"  # argparse says it of a value that is none
 
 
-def _add_policy_arguments(parser: argparse.ArgumentParser) -> None:
+def _count(value: str) -> int:
+    count = int(value)
+    if count < 1:
+        raise ValueError
+    return count
+
+
+_count.__name__ = "whole number of at least 1"
+
+
+def _add_engine_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--tries", type=int, metavar="N", help="give up after N tries without a byte gained (default: 5)"
+        "--engine",
+        choices=["mindspore", "onnxruntime"],
+        metavar="NAME",
+        help="evaluate with mindspore or onnxruntime (default: the faster)",
     )
+
+
+def _add_worker_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--workers", type=_count, metavar="N", help="processes that share the evaluation")
+    parser.add_argument("--msrun", metavar="OPTIONS", help="for msrun, which starts them: --msrun=--bind_core=True")
+
+
+def _add_policy_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--tries", type=int, metavar="N", help="give up after N tries that gain no byte (default: 5)")
     parser.add_argument(
         "--stall-seconds",
         type=float,

@@ -41,3 +41,7 @@ class FetchError(HubpkgError):
 
 class NotPinnedError(HubpkgError):
     """Nothing says which bytes are the right ones, and nobody said that they are trusted."""
+
+
+class EngineError(HubpkgError):
+    """An engine is not there, or can't be trusted with the network."""

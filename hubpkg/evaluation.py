@@ -1,38 +1,18 @@
 """Predictions -> metrics with intervals, and the comparison of two sets of predictions."""
 
-import csv
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 from hubpkg.errors import HubpkgError
+from hubpkg.predictions import Prediction
 
-PREDICTIONS = "evidence/predictions.csv"  # in a package
-TOP_K = 5
 # Logits of one network on one image move by about 2e-6 with batch size and thread count; this leaves room for other
 # processors' kernels. Classes whose logits lie closer than twice this may change places.
 LOGIT_TOLERANCE = 1e-4
+ENGINE_TOLERANCE = 1e-3  # likewise between engines
 _Z_95 = 1.959963984540054  # two-sided 95 % quantile of the normal distribution
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """One image's label and its most likely classes.
-
-    Attributes:
-        image: identity of the image in its dataset.
-        label: the true class.
-        classes: up to five classes, most likely first.
-        logits: the logits of ``classes``.
-    """
-
-    image: str
-    label: int
-    classes: tuple[int, ...]
-    logits: tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -46,15 +26,24 @@ class Metric:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What predictions show: ``samples`` images, and the share with the label first, and among the first five."""
+    """What predictions show.
+
+    Attributes:
+        samples: how many images there are.
+        top1: the share of them whose first class is the label.
+        top5: the share of them with the label among the first five.
+        close: images that another engine may count otherwise, since logits lie within twice the tolerance between
+            engines of each other; on every other image all engines, batch sizes and numbers of workers agree.
+    """
 
     samples: int
     top1: Metric
     top5: Metric
+    close: tuple[str, ...]
 
     def as_json(self) -> dict[str, Any]:
         """The metrics as the manifest holds them."""
-        return asdict(self)
+        return {**asdict(self), "close": list(self.close)}
 
 
 def evaluate(predictions: Sequence[Prediction]) -> Evaluation:
@@ -68,7 +57,19 @@ def evaluate(predictions: Sequence[Prediction]) -> Evaluation:
     samples = len(predictions)
     top1 = sum(prediction.label == prediction.classes[0] for prediction in predictions)
     top5 = sum(prediction.label in prediction.classes for prediction in predictions)
-    return Evaluation(samples, wilson(top1, samples), wilson(top5, samples))
+    close = tuple(prediction.image for prediction in predictions if _is_close(prediction))
+    return Evaluation(samples, wilson(top1, samples), wilson(top5, samples), close)
+
+
+def _is_close(prediction: Prediction) -> bool:
+    """Whether moving each logit by the tolerance between engines can change what the image counts for."""
+    known = prediction.ranked
+    # The label may be any class that is not among those stored, and so have the last logit that is known.
+    place = prediction.classes.index(prediction.label) if prediction.label in prediction.classes else len(known) - 1
+    rivals = [known[0 if place else 1]] if len(known) > 1 else []  # for the first place
+    if prediction.next_logit is not None:  # for one among the five
+        rivals.append(prediction.next_logit if place < len(prediction.classes) else prediction.logits[-1])
+    return any(abs(known[place] - rival) <= 2 * ENGINE_TOLERANCE for rival in rivals)
 
 
 def wilson(successes: int, samples: int) -> Metric:
@@ -79,63 +80,6 @@ def wilson(successes: int, samples: int) -> Metric:
     half = math.sqrt(share * (1 - share) * spread + spread**2 / 4) / (1 + spread)
     low, high = max(0.0, centre - half), min(1.0, centre + half)
     return Metric(*(round(100 * value, 4) for value in (share, low, high)))
-
-
-def write_predictions(path: Path, predictions: Iterable[Prediction]) -> None:
-    """Write ``predictions`` as CSV: image, label, then up to five classes and their logits, most likely first."""
-    rows = [[p.image, p.label, *p.classes, *p.logits] for p in predictions]
-    width = (len(rows[0]) - 2) // 2 if rows else 0
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(_header(width))
-        writer.writerows(rows)
-
-
-def _header(width: int) -> list[str]:
-    return ["image", "label", *(f"class{i}" for i in range(1, width + 1)), *(f"logit{i}" for i in range(1, width + 1))]
-
-
-def read_predictions(path: Path) -> list[Prediction]:
-    """Read what :func:`write_predictions` wrote.
-
-    Raises:
-        HubpkgError: the file is not of that form, or holds an image twice; names the line.
-    """
-    predictions: list[Prediction] = []
-    images: set[str] = set()
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            reader = csv.reader(file, strict=True)
-            header = next(reader, [])
-            width = (len(header) - 2) // 2
-            if not 1 <= width <= TOP_K or header != _header(width):
-                raise HubpkgError(f"{path}:1: expected the header {','.join(_header(TOP_K))}, found {','.join(header)}")
-            for row in reader:
-                prediction = _parse_row(row, width)
-                if prediction is None or prediction.image in images:
-                    raise HubpkgError(
-                        f"{path}:{reader.line_num}: expected one image's label, {width} different "
-                        f"classes and falling logits, found {','.join(row)[:80]!r}"
-                    )
-                images.add(prediction.image)
-                predictions.append(prediction)
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise HubpkgError(f"{path}: expected CSV in UTF-8, found: {error}") from None
-    return predictions
-
-
-def _parse_row(row: list[str], width: int) -> Prediction | None:
-    if len(row) != 2 + 2 * width:
-        return None
-    try:
-        label, *classes = (int(cell) for cell in row[1 : 2 + width])
-        logits = tuple(float(cell) for cell in row[2 + width :])
-    except ValueError:
-        return None
-    falling = all(first >= second for first, second in pairwise(logits))
-    if not all(map(math.isfinite, logits)) or not falling or len(set(classes)) != width or min(label, *classes) < 0:
-        return None
-    return Prediction(row[0], label, tuple(classes), logits)
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,25 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from hubpkg import cache, card, checkpoint, entrypoint, evaluation, fetch, manifest, performance, stages, verification
+from hubpkg import (
+    cache,
+    card,
+    checkpoint,
+    entrypoint,
+    evaluation,
+    evaluator,
+    fetch,
+    manifest,
+    performance,
+    predictions,
+    stages,
+    verification,
+)
 from hubpkg.errors import CheckpointError, HubpkgError, IntegrityError
+from hubpkg.job import Job, check_writable
 from hubpkg.spec import ModelSpec
 from hubpkg.transport import Policy, shown
 
@@ -49,105 +62,6 @@ class Package:
 
 
 @dataclass(frozen=True)
-class Job:
-    """One model on one dataset and one machine: what every stage of a build depends on.
-
-    Attributes:
-        spec: the model and the dataset.
-        data_dir: where the dataset's files are, for a dataset that has files.
-        device: ``CPU`` or ``Ascend``; None for the one that MindSpore was built for.
-        report: told, in one line each, what is done.
-        skip_damaged: whether to leave out images that are damaged or missing.
-    """
-
-    spec: ModelSpec
-    data_dir: Path | None
-    device: str | None
-    report: Callable[[str], None]
-    skip_damaged: bool = False
-
-    @cached_property
-    def base(self) -> Mapping[str, Any]:
-        """What the results of every stage depend on, the data aside."""
-        from hubpkg.runtime import environment
-
-        modules = [environment, checkpoint, entrypoint, evaluation, performance]
-        runtime, *files = (Path(str(module.__file__)) for module in modules)
-        code = [*runtime.parent.rglob("*.py"), *runtime.parent.rglob("*.txt"), *files]
-        root = runtime.parent.parent
-        return {
-            "environment": environment.capture(),
-            "device": self.device,
-            "code": manifest.digest({str(f.relative_to(root)): manifest.record(f).sha256 for f in code}),
-            "model": manifest.digest({n: manifest.record(file).sha256 for n, file in self.spec.code_files.items()}),
-            "recipe": dict(self.spec.recipe),
-        }
-
-    @cached_property
-    def inputs(self) -> Mapping[str, Any]:
-        """What the results of the stages that read the test images depend on."""
-        return {**self.base, "data": {"test": self.test.as_json()}}
-
-    @cached_property
-    def test(self) -> Any:
-        """The images to evaluate on."""
-        return self._split("test")
-
-    @cached_property
-    def train(self) -> Any:
-        """The images to train on."""
-        return self._split("train")
-
-    def _split(self, name: str) -> Any:
-        from hubpkg.runtime import datasets
-
-        datasets.check_recipe(self.spec.recipe)
-        split = datasets.load(self.spec.recipe, name, self.data_dir, skip_damaged=self.skip_damaged)
-        if split.damaged:
-            self.report(
-                f"data: {len(split.damaged)} of the {name} images are damaged or missing, and left out: "
-                f"{', '.join(split.damaged[:3])}{', ...' if len(split.damaged) > 3 else ''}"  # noqa: PLR2004
-            )
-        return split
-
-    @cached_property
-    def mindspore(self) -> Any:
-        """MindSpore, ready to run the recipe."""
-        from hubpkg.runtime import framework
-
-        return framework.start(self.spec.recipe["jit_level"], self.device)
-
-    def network(self) -> Any:
-        """A new network, made by the model's entrypoint as a consumer's machine would.
-
-        Raises:
-            HubpkgError: the model's code fails, or what it makes does not take the recipe's images.
-        """
-        mindspore = self.mindspore
-        sources = {name: file.read_bytes() for name, file in self.spec.entry_files.items()}
-        recipe = self.spec.recipe
-        shape = (1, recipe["in_channels"], recipe["image_size"], recipe["image_size"])
-        try:
-            with entrypoint.loaded(self.spec.folder, sources) as create_network:
-                network = create_network(self.spec.name, **self.spec.network_arguments)
-            mindspore.set_context(mode=mindspore.PYNATIVE_MODE)  # in graph mode a refusal leaves files behind
-            found = network.set_train(False)(mindspore.ops.zeros(shape, mindspore.float32)).shape
-        except Exception as error:
-            message = str(error).strip().partition("\n")[0]
-            raise HubpkgError(
-                f"{self.spec.folder}: expected a network for images of shape {shape}, as the recipe for "
-                f"{self.spec.dataset} has them, found {type(error).__name__}: {message}"
-            ) from error
-        finally:
-            mindspore.set_context(mode=mindspore.GRAPH_MODE)
-        if tuple(found) != (1, recipe["num_classes"]):
-            raise HubpkgError(
-                f"{self.spec.folder}: expected logits of shape (1, {recipe['num_classes']}), found {tuple(found)}"
-            )
-        return network
-
-
-@dataclass(frozen=True)
 class Weights:
     """Where a package's weights come from.
 
@@ -176,6 +90,10 @@ def build(job: Job, weights_from: Weights, out: Path) -> Package:
     Raises:
         HubpkgError: an input can't be used; ``out`` is as it was.
     """
+    from hubpkg.runtime import engines
+
+    if job.engine is not None:
+        engines.choose(job.engine, job.device)  # says, before the work begins, what is missing
     with _output(out, job.spec.package_name, job.report) as partial:
         weights = _train(job) if weights_from.given == "train" else _adopt(job, weights_from)
         evaluated = _evaluate(job, weights)
@@ -249,25 +167,20 @@ def _find(spec: ModelSpec, weights_from: Weights, report: Callable[[str], None])
     return file, sha256.lower() if sha256 else None, None
 
 
-def _predict(job: Job, weights: Path) -> Any:
-    from hubpkg.runtime import inference
-
-    network = job.network()
-    checkpoint.restore(network, weights)
-    return inference.predict(network, job.test.images, job.spec.recipe)
-
-
 def _evaluate(job: Job, weights: Path) -> Path:
     def produce(folder: Path) -> None:
         from hubpkg.runtime import environment
 
-        run = _predict(job, weights / "model.ckpt")
-        evaluation.write_predictions(folder / "predictions.csv", run.predictions)
+        run = evaluator.measure(job, weights / "model.ckpt", folder / "predictions.csv")
         device = job.mindspore.get_context("device_target")
-        made = {"measured": _today(), "commit": environment.commit(), "device": device}
+        made = {"measured": _today(), "commit": environment.commit(), "device": device, "engine": run["engine_facts"]}
         (folder / "made.json").write_text(json.dumps(made), encoding="utf-8")
 
-    return stages.run("evaluate", {**job.inputs, "checkpoint": _digest(weights)}, produce, job.report)
+    from hubpkg.runtime import engines
+
+    engine = {"asked": job.engine, "onnxruntime": engines.version(engines.ONNX_RUNTIME)}
+    inputs = {**job.inputs, "checkpoint": _digest(weights), "engine": engine}
+    return stages.run("evaluate", inputs, produce, job.report)
 
 
 def _today() -> str:
@@ -321,7 +234,7 @@ def _output(out: Path, name: str, report: Callable[[str], None]) -> Iterator[Pat
         for leftover in (partial, replaced):
             if leftover.exists():
                 shutil.rmtree(leftover)
-        _check_writable(out, partial)
+        check_writable(out)
         try:
             yield partial
         finally:
@@ -329,15 +242,6 @@ def _output(out: Path, name: str, report: Callable[[str], None]) -> Iterator[Pat
                 shutil.rmtree(partial)
             if made_out and not any(out.iterdir()):
                 out.rmdir()
-
-
-def _check_writable(out: Path, probe: Path) -> None:
-    """Show, before the work begins, that the folder ``probe`` can be made in ``out``."""
-    try:
-        probe.mkdir(parents=True)
-        probe.rmdir()
-    except OSError as error:
-        raise HubpkgError(f"--out: expected a folder that can be written, found {out}: {error.strerror}") from None
 
 
 def _assemble(partial: Path, job: Job, weights: Path, evaluated: Path, timed: Path) -> dict[str, Any]:
@@ -350,7 +254,7 @@ def _assemble(partial: Path, job: Job, weights: Path, evaluated: Path, timed: Pa
     trained = (weights / "training.jsonl").exists()
     files = {
         f"{spec.name}-{sha256[:8]}.ckpt": weights / "model.ckpt",
-        evaluation.PREDICTIONS: evaluated / "predictions.csv",
+        predictions.FILE: evaluated / "predictions.csv",
         performance.TIMING: timed / "timing.json",
         performance.PARAMETERS: timed / "parameters.csv",
         **({TRAINING_LOG: weights / "training.jsonl"} if trained else {}),
@@ -384,6 +288,7 @@ def _assemble(partial: Path, job: Job, weights: Path, evaluated: Path, timed: Pa
             **verification.evaluation_of(partial),
             "measured": made["measured"],
             "tolerance": evaluation.LOGIT_TOLERANCE,
+            "engine": made["engine"],
         },
         "performance": verification.performance_of(partial),
     }
@@ -448,43 +353,12 @@ def train(job: Job, out: Path) -> dict[str, Any]:
         HubpkgError: an input can't be used.
     """
     job.inputs  # noqa: B018 - says where the data are missing
-    _check_writable(out, out / f".{job.spec.package_name}.partial")
+    check_writable(out)
     weights = _train(job)
-    found = evaluation.evaluate(evaluation.read_predictions(_evaluate(job, weights) / "predictions.csv"))
+    found = evaluation.evaluate(predictions.read(_evaluate(job, weights) / "predictions.csv"))
     return {
         "checkpoint": str(cache.deliver(weights / "model.ckpt", out / f"{job.spec.package_name}.ckpt")),
         "epochs": job.spec.recipe["epochs"],
         "metrics": {"top1": found.top1.percent, "top5": found.top5.percent},
         "log": str(cache.deliver(weights / "training.jsonl", out / f"{job.spec.package_name}.training.jsonl")),
-    }
-
-
-def evaluate(job: Job, weights: Path, out: Path) -> dict[str, Any]:
-    """Evaluate the checkpoint file ``weights`` on the dataset of ``job``, and put the predictions in ``out``.
-
-    Returns:
-        What ``hubpkg evaluate --json`` prints.
-
-    Raises:
-        HubpkgError: an input can't be used.
-    """
-    if not weights.is_file() or weights.suffix != ".ckpt":
-        what = f"no file {weights}" if not weights.is_file() else weights
-        raise HubpkgError(f"--checkpoint: expected a checkpoint file *.ckpt, found {what}")
-    job.test  # noqa: B018 - says where the data are missing
-    _check_writable(out, out / f".{job.spec.package_name}.partial")
-    run = _predict(job, weights)
-    target = out / f"{job.spec.package_name}.predictions.csv"
-    partial = target.with_suffix(".partial")
-    evaluation.write_predictions(partial, run.predictions)
-    partial.replace(target)
-    found = evaluation.evaluate(run.predictions)
-    return {
-        "metrics": {"top1": found.top1.percent, "top5": found.top5.percent},
-        "samples": found.samples,
-        "evaluated": job.test.images.what,
-        "damaged": len(job.test.damaged),
-        "images_per_second": round(run.images_per_second, 3),
-        "engine": "mindspore",
-        "predictions": str(target),
     }

@@ -1,50 +1,67 @@
 """``verify --rerun``: load a package as a consumer would, evaluate it again, and compare image by image."""
 
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from hubpkg import evaluation, hub, manifest
+from hubpkg import evaluation, hub, manifest, predictions
 from hubpkg.errors import HubpkgError
 from hubpkg.verification import Check, Verification
 
 _SHOWN = 5  # images in a check's detail; the rest is counted
 
 
-def verify(
-    result: Verification, data_dir: Path | None, device: str | None, *, skip_damaged: bool = False
-) -> Verification:
-    """Add what a rerun shows to ``result``, a package that static checks found right.
+@dataclass(frozen=True)
+class Where:
+    """What a rerun runs on.
 
-    Args:
-        result: what :func:`hubpkg.verification.verify` found.
+    Attributes:
         data_dir: where the dataset's files are, for a dataset that has files.
         device: ``CPU`` or ``Ascend``; None for the one that MindSpore was built for.
+        engine: ``mindspore`` or ``onnxruntime``; None for the faster one that can be trusted.
         skip_damaged: whether to leave out images that are damaged or missing.
+        report: told, in one line each, what is done.
+    """
+
+    data_dir: Path | None
+    device: str | None
+    engine: str | None
+    skip_damaged: bool
+    report: Callable[[str], None]
+
+
+def verify(result: Verification, where: Where) -> Verification:
+    """Add what a rerun shows to ``result``, a package that static checks found right.
 
     Raises:
-        HubpkgError: the environment lacks what a rerun needs: MindSpore or the dataset.
+        HubpkgError: the environment lacks what a rerun needs: MindSpore, the engine or the dataset.
     """
-    return replace(
-        result, checks=(*result.checks, *_checks(result.package, data_dir, device, skip_damaged=skip_damaged))
-    )
+    return replace(result, checks=(*result.checks, *_checks(result.package, where)))
 
 
-def _checks(package: Path, data_dir: Path | None, device: str | None, *, skip_damaged: bool) -> Iterator[Check]:
-    from hubpkg.runtime import datasets, framework, inference
+def _checks(package: Path, where: Where) -> Iterator[Check]:
+    from hubpkg.runtime import datasets, engines, environment, framework, inference
 
     contents = manifest.read(package / manifest.NAME)
     recipe, dataset = contents["inputs"]["recipe"], contents["dataset"]
-    split = datasets.load(recipe, "test", data_dir, skip_damaged=skip_damaged)
+    engines.choose(where.engine, where.device)  # says, before the work begins, what is missing
+    split = datasets.load(recipe, "test", where.data_dir, skip_damaged=where.skip_damaged)
     wanted = contents["inputs"]["data"]["test"]["sha256"]
     found = "as the manifest says" if split.sha256 == wanted else f"expected {wanted}, found {split.sha256}"
     left_out = f"; {len(split.damaged)} damaged or missing, left out" if split.damaged else ""
     yield Check("data", split.sha256 == wanted, f"fingerprint of {dataset}: {found}{left_out}")
-    stored = evaluation.read_predictions(package / evaluation.PREDICTIONS)
-    framework.start(recipe["jit_level"], device)
+    stored = predictions.read(package / predictions.FILE)
+    framework.start(recipe["jit_level"], where.device)
+    identity = {
+        "package": manifest.record(package / manifest.NAME).sha256,
+        "environment": environment.capture(),
+        "device": where.device,
+    }
+    task = engines.Task(lambda: hub.load(str(package)), identity, split, recipe, None, where.report)
     try:
-        network = hub.load(str(package))
-        run = inference.predict(network, split.images, recipe)
+        engine = engines.prepare(where.engine, task, where.device)
+        run = inference.predict(task, engine)
+        inference.journal_of(task, engine).remove()
     except HubpkgError as error:
         yield Check("rerun", ok=False, detail=str(error))
         return
@@ -53,12 +70,16 @@ def _checks(package: Path, data_dir: Path | None, device: str | None, *, skip_da
         detail = f"{contents['entry']}: running it raised {type(error).__name__}: {message}"
         yield Check("rerun", ok=False, detail=detail)
         return
-    tolerance = min(contents["evaluation"]["tolerance"], evaluation.LOGIT_TOLERANCE)  # the package may not widen it
+    measured = contents["evaluation"]
+    if run.engine["name"] == measured["engine"]["name"]:
+        tolerance = min(measured["tolerance"], evaluation.LOGIT_TOLERANCE)  # the package may not widen it
+    else:
+        tolerance = evaluation.ENGINE_TOLERANCE
     compared = evaluation.compare(stored, run.predictions, tolerance)
     detail = (
-        f"{len(stored)} images evaluated again: {len(compared.differing)} differ, {len(compared.reranked)} changed "
-        f"ranks within the tolerance; the largest change of a logit is {compared.largest:.2g}, the tolerance "
-        f"{tolerance:g}"
+        f"{len(stored)} images evaluated again by {run.engine['name']}: {len(compared.differing)} differ, "
+        f"{len(compared.reranked)} changed ranks within the tolerance; the largest change of a logit is "
+        f"{compared.largest:.2g}, the tolerance {tolerance:g}"
     )
     shown = [*compared.differing, *compared.reranked]
     more = [f"and {len(shown) - _SHOWN} more"] if len(shown) > _SHOWN else []

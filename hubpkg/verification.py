@@ -7,7 +7,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from hubpkg import card, documents, entrypoint, evaluation, manifest, performance
+from hubpkg import card, documents, entrypoint, evaluation, manifest, performance, predictions
 from hubpkg.errors import HubpkgError, InvalidDocumentError
 
 
@@ -168,7 +168,7 @@ def _check_entrypoint(package: Path, contents: Mapping[str, Any]) -> str:
 
 def evaluation_of(package: Path) -> dict[str, Any]:
     """The metrics that the package's predictions show, as the manifest holds them."""
-    return evaluation.evaluate(evaluation.read_predictions(package / evaluation.PREDICTIONS)).as_json()
+    return evaluation.evaluate(predictions.read(package / predictions.FILE)).as_json()
 
 
 def performance_of(package: Path) -> dict[str, Any]:
@@ -180,16 +180,16 @@ def performance_of(package: Path) -> dict[str, Any]:
 
 
 def _check_evaluation(package: Path, contents: Mapping[str, Any]) -> str:
-    _compare("evaluation", evaluation.PREDICTIONS, evaluation_of(package), contents["evaluation"])
+    _compare("evaluation", predictions.FILE, evaluation_of(package), contents["evaluation"])
     measured, data = contents["evaluation"], contents["inputs"]["data"]["test"]
     if measured["samples"] != data["images"] - len(data["damaged"]):
         raise HubpkgError(
             f"{manifest.NAME}: inputs.data.test: expected {measured['samples']} images that were not left out, as "
-            f"{evaluation.PREDICTIONS} has them, found {data['images']} less {len(data['damaged'])}"
+            f"{predictions.FILE} has them, found {data['images']} less {len(data['damaged'])}"
         )
     return (
         f"top-1 {measured['top1']['percent']:.2f} %, top-5 {measured['top5']['percent']:.2f} % of "
-        f"{measured['samples']} images, computed again from {evaluation.PREDICTIONS}"
+        f"{measured['samples']} images, computed again from {predictions.FILE}"
     )
 
 

@@ -80,7 +80,19 @@ def test_evaluate_gives_the_metrics_of_the_package(hubpkg, small_package, tmp_pa
     done = hubpkg(*arguments, "--json")
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
-    assert list(result) == ["metrics", "samples", "evaluated", "damaged", "images_per_second", "engine", "predictions"]
+    assert list(result) == [
+        "metrics",
+        "samples",
+        "close",
+        "evaluated",
+        "damaged",
+        "images_per_second",
+        "resumed",
+        "workers",
+        "engine",
+        "engine_facts",
+        "predictions",
+    ]
     evaluation = json.loads((small_package / "hubpkg.json").read_bytes())["evaluation"]
     assert result["metrics"] == {key: evaluation[key]["percent"] for key in ("top1", "top5")}
     assert result["samples"] == 360

@@ -1,4 +1,4 @@
-"""Predictions as a file, the metrics they show, and the comparison with a rerun."""
+"""The metrics that predictions show, and the comparison with a rerun."""
 
 import pytest
 from hypothesis import assume, given, settings
@@ -7,80 +7,10 @@ from scipy.stats import binomtest
 
 from hubpkg import evaluation
 from hubpkg.errors import HubpkgError
-from hubpkg.evaluation import Evaluation, Metric, Prediction, compare
+from hubpkg.evaluation import ENGINE_TOLERANCE, Evaluation, Metric, compare
+from hubpkg.predictions import Prediction
 
-HEADER = "image,label,class1,class2,logit1,logit2\n"
 TOLERANCE = 2**-10
-
-
-# A carriage return alone is refused when it is read; lone surrogates are no UTF-8.
-NAMES = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r"))
-
-
-@st.composite
-def predictions(draw, images=NAMES):
-    """Predictions of different images, all with the same count of classes."""
-    width = draw(st.integers(1, 5))
-    numbers = st.floats(allow_nan=False, allow_infinity=False)
-    return [
-        Prediction(
-            image,
-            draw(st.integers(0, 10**6)),
-            tuple(draw(st.lists(st.integers(0, 10**6), min_size=width, max_size=width, unique=True))),
-            tuple(sorted(draw(st.lists(numbers, min_size=width, max_size=width)), reverse=True)),
-        )
-        for image in draw(st.lists(images, min_size=1, max_size=5, unique=True))
-    ]
-
-
-@settings(deadline=None)
-@given(predictions())
-def test_predictions_are_read_as_they_were_written(tmp_path_factory, written):
-    file = tmp_path_factory.getbasetemp() / "predictions.csv"
-    evaluation.write_predictions(file, written)
-    assert evaluation.read_predictions(file) == written
-    first = file.read_bytes()
-    evaluation.write_predictions(file, evaluation.read_predictions(file))
-    assert file.read_bytes() == first
-
-
-def test_the_form_of_the_file(tmp_path):
-    file = tmp_path / "predictions.csv"
-    evaluation.write_predictions(file, [Prediction('a "b",\nc', 3, (3, 1), (1.5, -1e-7))])
-    assert file.read_bytes().decode() == f'{HEADER}"a ""b"",\nc",3,3,1,1.5,-1e-07\n'
-
-
-@pytest.mark.parametrize(
-    ("text", "error"),
-    [
-        ("", ":1: expected the header image,label,class1,"),
-        ("image,label\n", ":1: expected the header"),
-        ("image,label,logit1,class1\n", ":1: expected the header"),
-        ("image,label,class1\n", ":1: expected the header"),
-        (HEADER + "a,1,1,2,0.5\n", ":2: expected one image's label, 2 different classes"),
-        (HEADER + "a,1,1,2,0.5,0.25\n\n", ":3: "),
-        (HEADER + "a,1,1,2,0.5,0.25,0\n", ":2: "),
-        (HEADER + "a,1,1,2,0.25,0.5\n", ":2: "),
-        (HEADER + "a,1,1,1,0.5,0.25\n", ":2: "),
-        (HEADER + "a,1,1,-2,0.5,0.25\n", ":2: "),
-        (HEADER + "a,-1,1,2,0.5,0.25\n", ":2: "),
-        (HEADER + "a,1,1,2,nan,0.25\n", ":2: "),
-        (HEADER + "a,1,1,2,inf,0.25\n", ":2: "),
-        (HEADER + "a,1,1,2.0,0.5,0.25\n", ":2: "),
-        (HEADER + "a,,1,2,0.5,0.25\n", ":2: "),
-        (HEADER + f"a,{'1' * 5000},1,2,0.5,0.25\n", ":2: "),
-        (HEADER + "a,1,1,2,0.5,0.25\nb,1,1,2,0.5,0.25\na,2,1,2,0.5,0.25\n", ":4: "),
-        (HEADER + '"a,1,1,2,0.5,0.25\n', ": expected CSV in UTF-8, found: "),
-        (HEADER.encode() + b"\xff,1,1,2,0.5,0.25\n", ": expected CSV in UTF-8, found: "),
-    ],
-)
-def test_a_file_of_another_form_is_refused_with_its_line(tmp_path, text, error):
-    file = tmp_path / "predictions.csv"
-    file.write_bytes(text if isinstance(text, bytes) else text.encode())
-    with pytest.raises(HubpkgError) as caught:
-        evaluation.read_predictions(file)
-    assert str(caught.value).startswith(f"{file}{error}")
-    assert "\n" not in str(caught.value)
 
 
 def test_the_metrics():
@@ -92,7 +22,7 @@ def test_the_metrics():
             Prediction("d", 1, (7, 1, 2, 3, 4), (5, 4, 3, 2, 1)),
         ]
     )
-    assert found == Evaluation(4, Metric(25.0, 4.5587, 69.9358), Metric(75.0, 30.0642, 95.4413))
+    assert found == Evaluation(4, Metric(25.0, 4.5587, 69.9358), Metric(75.0, 30.0642, 95.4413), ())
     assert found.as_json()["top1"] == {"percent": 25.0, "low": 4.5587, "high": 69.9358}
     with pytest.raises(HubpkgError, match="expected at least one prediction, found none"):
         evaluation.evaluate([])
@@ -111,8 +41,9 @@ def test_the_interval_is_wilsons(counts):
 
 def top(logits, image="a", label=0):
     """The prediction that logits of all classes give, five of them kept."""
-    order = sorted(range(len(logits)), key=lambda c: (-logits[c], c))[:5]
-    return Prediction(image, label, tuple(order), tuple(logits[c] for c in order))
+    order = sorted(range(len(logits)), key=lambda c: (-logits[c], c))
+    ranked = tuple(logits[c] for c in order)
+    return Prediction(image, label, tuple(order[:5]), ranked[:5], *ranked[5:6])
 
 
 # Multiples of the tolerance's quarter are exact, so that a move by the tolerance is no more than it.
@@ -175,3 +106,39 @@ def test_images_are_compared_by_name_and_every_difference_is_told():
         "e: not among the stored predictions",
     )
     assert compare(stored, stored, 0).differing == ()
+
+
+@settings(deadline=None, max_examples=300)
+@given(
+    st.lists(st.tuples(st.integers(-12, 12), st.integers(-4, 4)), min_size=2, max_size=12).flatmap(
+        lambda logits: st.tuples(st.just(logits), st.integers(0, len(logits) - 1))
+    )
+)
+def test_an_image_that_is_not_close_counts_the_same_whatever_moves_within_the_tolerance(case):
+    logits, label = case
+    unit = 2**-11  # a quarter of it is what a logit moves by at most: less than half of the tolerance
+    assert unit < ENGINE_TOLERANCE
+    before = top([logit * unit for logit, _ in logits], label=label)
+    after = top([(logit + move / 4) * unit for logit, move in logits], label=label)
+    counts = [(e.top1.percent, e.top5.percent) for e in map(evaluation.evaluate, ([before], [after]))]
+    if counts[0] != counts[1]:
+        assert evaluation.evaluate([before]).close == ("a",)
+
+
+@pytest.mark.parametrize(
+    ("logits", "label", "close"),
+    [
+        ([3, 2, 1], 0, False),
+        ([3, 3.0015, 1], 0, True),
+        ([3, 3.0015, 1], 1, True),
+        ([3, 3.0015, 1], 2, False),  # first or second, it is not the label
+        ([9, 8, 7, 6, 5, 4], 4, False),
+        ([9, 8, 7, 6, 5, 4.999], 4, True),
+        ([9, 8, 7, 6, 5, 4.999], 5, True),
+        ([9, 8, 7, 6, 5, 4.999], 3, False),
+        ([9, 8, 7, 6, 5, 4], 5, False),
+        ([1], 0, False),
+    ],
+)
+def test_close_images_are_those_whose_count_hangs_on_the_tolerance(logits, label, close):
+    assert evaluation.evaluate([top(logits, "image", label)]).close == (("image",) if close else ())

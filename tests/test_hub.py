@@ -9,7 +9,7 @@ import pytest
 from forging import read_manifest, remake, reseal
 
 import hubpkg as library
-from hubpkg import evaluation, manifest
+from hubpkg import manifest, predictions
 from hubpkg.errors import CheckpointError, FetchError, HubpkgError, IntegrityError
 from hubpkg.runtime import datasets, framework
 
@@ -30,7 +30,7 @@ def images_of(package, count):
 
 def assert_stored_logits(network, package, count=5):
     logits = network(images_of(package, count)).asnumpy()
-    stored = evaluation.read_predictions(package / evaluation.PREDICTIONS)[:count]
+    stored = predictions.read(package / predictions.FILE)[:count]
     for found, expected in zip(logits, stored, strict=True):
         np.testing.assert_allclose(found[list(expected.classes)], expected.logits, rtol=0, atol=1e-4)
 

@@ -1,22 +1,24 @@
 """What ``verify --rerun`` finds that static checks can't."""
 
 import re
+from dataclasses import replace
 
 import pytest
 from forging import read_manifest, remake, reseal
 
-from hubpkg import checkpoint, evaluation, hub, manifest, rerun, verification
+from hubpkg import checkpoint, evaluation, hub, manifest, predictions, rerun, verification
 
 ENTRY = "xcit_small/mindspore_hub_conf.py"
 
 pytestmark = pytest.mark.usefixtures("mode")  # a rerun sets graph mode
 
 
-def checks_of(package):
+def checks_of(package, engine=None):
     """The checks that a rerun adds to those of a package that looks right."""
     static = verification.verify(package)
     assert static.ok
-    return rerun.verify(static, None, None).checks[len(static.checks) :]
+    where = rerun.Where(None, None, engine, skip_damaged=False, report=lambda _: None)
+    return rerun.verify(static, where).checks[len(static.checks) :]
 
 
 def finding(package):
@@ -29,9 +31,12 @@ def finding(package):
 def test_a_fresh_package_passes(hubpkg, small_package):
     done = hubpkg("verify", "--rerun", small_package)
     assert done.returncode == 0
-    assert re.fullmatch(r"(hubpkg: warning: MindSpore 2.10.0 is several times slower .*\n)?", done.stderr)
+    assert re.fullmatch(
+        r"(hubpkg: warning: MindSpore 2.10.0 is several times slower .*\n)?export: running\nexport: done .*\n",
+        done.stderr,
+    )
     assert re.search(r"^  ok   data: fingerprint of digits: as the manifest says$", done.stdout, re.MULTILINE)
-    assert re.search(r"^  ok   rerun: 360 images evaluated again: 0 differ, ", done.stdout, re.MULTILINE)
+    assert re.search(r"^  ok   rerun: 360 images evaluated again by onnxruntime: 0 differ, ", done.stdout, re.MULTILINE)
 
 
 def test_a_package_that_does_not_verify_is_not_run(hubpkg, package):
@@ -46,7 +51,7 @@ def test_other_weights_are_found(package):
     checkpoint.save(hub.load(str(package), pretrained=False), package / read_manifest(package)["checkpoint"]["file"])
     remake(package)
     detail = finding(package)
-    differing = int(re.match(r"360 images evaluated again: (\d+) differ", detail)[1])
+    differing = int(re.match(r"360 images evaluated again by onnxruntime: (\d+) differ", detail)[1])
     assert differing > 300
     assert len(re.findall(r"\b\d{4}: expected classes \(.*?\), found \(.*?\); a logit moved by ", detail)) == 5
     assert detail.endswith(f"and {differing - 5} more")
@@ -55,46 +60,43 @@ def test_other_weights_are_found(package):
 @pytest.mark.parametrize("tolerance", [evaluation.LOGIT_TOLERANCE, 1e9])
 def test_better_predictions_are_found(package, tolerance):
     """Whatever tolerance the package states."""
-    file = package / evaluation.PREDICTIONS
-    predictions = evaluation.read_predictions(file)
+    file = package / predictions.FILE
+    stored = predictions.read(file)
     index, wrong = next(
-        (i, p) for i, p in enumerate(predictions) if p.label in p.classes[1:] and p.logits[0] - p.logits[-1] > 0.1
+        (i, p) for i, p in enumerate(stored) if p.label in p.classes[1:] and p.logits[0] - p.logits[-1] > 0.1
     )
     others = tuple(c for c in wrong.classes if c != wrong.label)
-    predictions[index] = evaluation.Prediction(wrong.image, wrong.label, (wrong.label, *others), wrong.logits)
-    evaluation.write_predictions(file, predictions)
+    stored[index] = replace(wrong, classes=(wrong.label, *others))
+    predictions.write(file, stored)
     contents = read_manifest(package)
     before = contents["evaluation"]["top1"]["percent"]
     contents["evaluation"]["tolerance"] = tolerance
     remake(package, contents)
     assert read_manifest(package)["evaluation"]["top1"]["percent"] > before
     detail = finding(package)
-    assert detail.startswith("360 images evaluated again: 1 differ, ")
+    assert detail.startswith("360 images evaluated again by onnxruntime: 1 differ, ")
     assert f"; {wrong.image}: expected " in detail
 
 
 def test_left_out_invented_and_relabelled_images_are_found(package):
-    file = package / evaluation.PREDICTIONS
-    first, second, *rest = evaluation.read_predictions(file)
-    invented = evaluation.Prediction("9999", first.label, first.classes, first.logits)
-    relabelled = evaluation.Prediction(second.image, (second.label + 1) % 10, second.classes, second.logits)
-    evaluation.write_predictions(file, [invented, relabelled, *rest])
+    file = package / predictions.FILE
+    first, second, *rest = predictions.read(file)
+    invented = replace(first, image="9999")
+    relabelled = replace(second, label=(second.label + 1) % 10)
+    predictions.write(file, [invented, relabelled, *rest])
     remake(package)
     detail = finding(package)
-    assert detail.startswith("360 images evaluated again: 3 differ, ")
+    assert detail.startswith("360 images evaluated again by onnxruntime: 3 differ, ")
     assert "; 9999: not in the dataset" in detail
     assert f"; {second.image}: expected label {relabelled.label}, found {second.label}" in detail
     assert f"; {first.image}: not among the stored predictions" in detail
 
 
 def test_logits_may_move_within_the_tolerance(package):
-    file = package / evaluation.PREDICTIONS
-    predictions = evaluation.read_predictions(file)
-    moved = [
-        evaluation.Prediction(p.image, p.label, p.classes, tuple(logit + 5e-5 for logit in p.logits))
-        for p in predictions
-    ]
-    evaluation.write_predictions(file, moved)
+    file = package / predictions.FILE
+    stored = predictions.read(file)
+    moved = [replace(p, logits=tuple(logit + 5e-5 for logit in p.logits)) for p in stored]
+    predictions.write(file, moved)
     remake(package)
     _, check = checks_of(package)
     assert check.ok

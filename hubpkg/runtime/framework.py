@@ -4,13 +4,14 @@ import atexit
 import signal
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
-from hubpkg.errors import HubpkgError, SlowFrameworkWarning
+from hubpkg.errors import EngineError, HubpkgError, SlowFrameworkWarning
 
 _FAST_ON_CPU = ((2, 7), (2, 8))  # from 2.9 on, convolutions take many times as long there
 
@@ -116,3 +117,22 @@ def start(jit_level: str, device: str | None) -> Any:
     except (RuntimeError, ValueError) as error:
         raise HubpkgError(f"expected a usable device {device}, found: {str(error).strip().splitlines()[0]}") from None
     return mindspore
+
+
+def export_onnx(network: Any, shape: Sequence[int], file: Path) -> None:
+    """Write ``network`` for images of ``shape`` to ``file`` as ONNX.
+
+    Raises:
+        EngineError: it has an operator that MindSpore can't export.
+    """
+    mindspore = load()
+    images = mindspore.ops.zeros(tuple(shape), mindspore.float32)
+    try:
+        if hasattr(mindspore, "onnx"):  # from 2.8 on
+            mindspore.onnx.export(network, images, file_name=str(file))
+        else:
+            mindspore.export(network, images, file_name=str(file), file_format="ONNX")
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise EngineError(
+            f"expected a network that MindSpore can export as ONNX, found: {str(error).strip().splitlines()[0]}"
+        ) from None

@@ -1,0 +1,108 @@
+"""Evaluate a checkpoint on a job's test images, in this process or in many."""
+
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from hubpkg import checkpoint, evaluation, manifest, predictions
+from hubpkg.errors import HubpkgError
+from hubpkg.job import Job, check_writable
+
+
+def evaluate(job: Job, weights: Path, out: Path) -> dict[str, Any] | None:
+    """Evaluate the checkpoint file ``weights`` on the dataset of ``job``; put predictions and figures in ``out``.
+
+    Returns:
+        What ``hubpkg evaluate --json`` prints; None in a process whose group has another one to write it.
+
+    Raises:
+        HubpkgError: an input can't be used.
+    """
+    from hubpkg.runtime import engines, workers
+
+    if not weights.is_file() or weights.suffix != ".ckpt":
+        what = f"no file {weights}" if not weights.is_file() else weights
+        raise HubpkgError(f"--checkpoint: expected a checkpoint file *.ckpt, found {what}")
+    engines.choose(job.engine, job.device)  # says, before the work begins, what is missing
+    job.test  # noqa: B018 - likewise
+    check_writable(out)
+    name = f"{job.spec.package_name}.predictions.csv"
+    run = measure(job, weights, out / name)
+    if not workers.group().is_first:
+        return None
+    found = evaluation.evaluate(predictions.read(out / name))
+    result = {
+        "metrics": {"top1": found.top1.percent, "top5": found.top5.percent},
+        "samples": found.samples,
+        "close": list(found.close),
+        "evaluated": job.test.images.what,
+        "damaged": len(job.test.damaged),
+        **run,
+        "predictions": str(out / name),
+    }
+    (out / f"{job.spec.package_name}.evaluation.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    return result
+
+
+def measure(job: Job, weights: Path, target: Path) -> dict[str, Any]:
+    """Write what the network with ``weights`` says of each test image to ``target``; give engine, rate and workers.
+
+    In a group of processes the first one writes.
+    """
+    from hubpkg.runtime import workers
+
+    if job.workers > 1 and not workers.is_worker():
+        return _measure_in_workers(job, weights, target)
+    run, journal = _predict(job, weights)
+    if workers.group().is_first:
+        partial = target.with_suffix(".partial")
+        predictions.write(partial, run.predictions)
+        partial.replace(target)
+        journal.remove()
+    return {
+        "images_per_second": run.images_per_second,
+        "resumed": run.resumed,
+        "workers": workers.group().size,
+        "engine": run.engine["name"],
+        "engine_facts": run.engine,
+    }
+
+
+def _measure_in_workers(job: Job, weights: Path, target: Path) -> dict[str, Any]:
+    from hubpkg.runtime import workers
+
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".workers-") as out:
+        options = {
+            "--dataset": job.spec.dataset,
+            "--checkpoint": weights.absolute(),
+            "--out": out,
+            "--engine": job.engine,
+            "--data-dir": job.data_dir,
+            "--device": job.device,
+            "--batch-size": job.batch_size,
+        }
+        given = [
+            str(part) for key, value in options.items() if value is not None for part in (key, value) if part != ""
+        ]
+        workers.launch(job.workers, job.msrun, ["evaluate", str(job.spec.name), *given], job.report)
+        Path(out, f"{job.spec.package_name}.predictions.csv").replace(target)
+        result = json.loads(Path(out, f"{job.spec.package_name}.evaluation.json").read_text(encoding="utf-8"))
+    return {key: result[key] for key in ("images_per_second", "resumed", "workers", "engine", "engine_facts")}
+
+
+def _predict(job: Job, weights: Path) -> tuple[Any, Any]:
+    """What the network with ``weights`` says of the test images, and the journal, to remove once that is kept."""
+    from hubpkg.runtime import engines, inference, workers
+
+    def network() -> Any:
+        made = job.network()
+        checkpoint.restore(made, weights)
+        return made
+
+    job.mindspore  # noqa: B018 - set up before the group is joined
+    workers.group()
+    identity = {**job.base, "checkpoint": manifest.record(weights).sha256}
+    task = engines.Task(network, identity, job.test, job.spec.recipe, job.batch_size, job.report)
+    engine = engines.prepare(job.engine, task, job.device)
+    return inference.predict(task, engine), inference.journal_of(task, engine)

@@ -1,0 +1,133 @@
+"""What every stage of a build depends on: one model on one dataset and one machine."""
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from hubpkg import checkpoint, entrypoint, evaluation, manifest, performance, predictions
+from hubpkg.errors import HubpkgError
+from hubpkg.spec import ModelSpec
+
+
+@dataclass(frozen=True)
+class Job:
+    """One model on one dataset and one machine: what every stage of a build depends on.
+
+    Attributes:
+        spec: the model and the dataset.
+        data_dir: where the dataset's files are, for a dataset that has files.
+        device: ``CPU`` or ``Ascend``; None for the one that MindSpore was built for.
+        report: told, in one line each, what is done.
+        skip_damaged: whether to leave out images that are damaged or missing.
+        engine: what evaluates, ``mindspore`` or ``onnxruntime``; None for the faster one that can be trusted.
+        batch_size: images that are evaluated at once; None for the engine's own.
+        workers: processes that share an evaluation.
+        msrun: more options for msrun, which starts them.
+    """
+
+    spec: ModelSpec
+    data_dir: Path | None
+    device: str | None
+    report: Callable[[str], None]
+    skip_damaged: bool = False
+    engine: str | None = None
+    batch_size: int | None = None
+    workers: int = 1
+    msrun: str = ""
+
+    @cached_property
+    def base(self) -> Mapping[str, Any]:
+        """What the results of every stage depend on, the data aside."""
+        from hubpkg.runtime import environment
+
+        modules = [environment, checkpoint, entrypoint, evaluation, performance, predictions]
+        runtime, *files = (Path(str(module.__file__)) for module in modules)
+        code = [*runtime.parent.rglob("*.py"), *runtime.parent.rglob("*.txt"), *files]
+        root = runtime.parent.parent
+        return {
+            "environment": environment.capture(),
+            "device": self.device,
+            "code": manifest.digest({str(f.relative_to(root)): manifest.record(f).sha256 for f in code}),
+            "model": manifest.digest({n: manifest.record(file).sha256 for n, file in self.spec.code_files.items()}),
+            "recipe": dict(self.spec.recipe),
+        }
+
+    @cached_property
+    def inputs(self) -> Mapping[str, Any]:
+        """What the results of the stages that read the test images depend on."""
+        return {**self.base, "data": {"test": self.test.as_json()}}
+
+    @cached_property
+    def test(self) -> Any:
+        """The images to evaluate on."""
+        return self._split("test")
+
+    @cached_property
+    def train(self) -> Any:
+        """The images to train on."""
+        return self._split("train")
+
+    def _split(self, name: str) -> Any:
+        from hubpkg.runtime import datasets
+
+        datasets.check_recipe(self.spec.recipe)
+        split = datasets.load(self.spec.recipe, name, self.data_dir, skip_damaged=self.skip_damaged)
+        if split.damaged:
+            self.report(
+                f"data: {len(split.damaged)} of the {name} images are damaged or missing, and left out: "
+                f"{', '.join(split.damaged[:3])}{', ...' if len(split.damaged) > 3 else ''}"  # noqa: PLR2004
+            )
+        return split
+
+    @cached_property
+    def mindspore(self) -> Any:
+        """MindSpore, ready to run the recipe."""
+        from hubpkg.runtime import framework
+
+        return framework.start(self.spec.recipe["jit_level"], self.device)
+
+    def network(self) -> Any:
+        """A new network, made by the model's entrypoint as a consumer's machine would.
+
+        Raises:
+            HubpkgError: the model's code fails, or what it makes does not take the recipe's images.
+        """
+        mindspore = self.mindspore
+        sources = {name: file.read_bytes() for name, file in self.spec.entry_files.items()}
+        recipe = self.spec.recipe
+        shape = (1, recipe["in_channels"], recipe["image_size"], recipe["image_size"])
+        try:
+            with entrypoint.loaded(self.spec.folder, sources) as create_network:
+                network = create_network(self.spec.name, **self.spec.network_arguments)
+            mindspore.set_context(mode=mindspore.PYNATIVE_MODE)  # in graph mode a refusal leaves files behind
+            found = network.set_train(False)(mindspore.ops.zeros(shape, mindspore.float32)).shape
+        except Exception as error:
+            message = str(error).strip().partition("\n")[0]
+            raise HubpkgError(
+                f"{self.spec.folder}: expected a network for images of shape {shape}, as the recipe for "
+                f"{self.spec.dataset} has them, found {type(error).__name__}: {message}"
+            ) from error
+        finally:
+            mindspore.set_context(mode=mindspore.GRAPH_MODE)
+        if tuple(found) != (1, recipe["num_classes"]):
+            raise HubpkgError(
+                f"{self.spec.folder}: expected logits of shape (1, {recipe['num_classes']}), found {tuple(found)}"
+            )
+        return network
+
+
+def check_writable(out: Path) -> None:
+    """Show, before the work begins, that something can be made in the folder ``out``.
+
+    Raises:
+        HubpkgError: it can't.
+    """
+    probe = out / f".hubpkg-{os.getpid()}"
+    try:
+        probe.mkdir(parents=True)
+        probe.rmdir()
+    except OSError as error:
+        raise HubpkgError(f"--out: expected a folder that can be written, found {out}: {error.strerror}") from None

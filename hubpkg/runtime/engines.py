@@ -1,0 +1,186 @@
+"""What runs a network on images: MindSpore, or ONNX Runtime on an export of it."""
+
+import importlib.util
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hubpkg import stages
+from hubpkg.errors import EngineError
+from hubpkg.evaluation import ENGINE_TOLERANCE
+from hubpkg.runtime import datasets, framework, workers
+
+MINDSPORE, ONNX_RUNTIME = "mindspore", "onnxruntime"
+BATCH_SIZES = {MINDSPORE: 64, ONNX_RUNTIME: 16}  # images at once, unless another number is asked for
+_COMPARED = 64  # images, on which ONNX Runtime must agree with MindSpore
+_FILE = "network.onnx"
+
+
+def choose(name: str | None, device: str | None) -> str:
+    """The engine ``name``; if None, ONNX Runtime where it is installed and the device is the CPU, else MindSpore.
+
+    Raises:
+        EngineError: ONNX Runtime was asked for, and is not installed or the device is another.
+    """
+    installed = version(ONNX_RUNTIME) is not None
+    if name == MINDSPORE or (name is None and not installed):
+        return MINDSPORE
+    if not installed:
+        raise EngineError(f"--engine {name}: expected onnxruntime, found none; install 'hubpkg[onnxruntime]'")
+    device = device or framework.load().get_context("device_target")
+    if device == "CPU":
+        return ONNX_RUNTIME
+    if name is None:
+        return MINDSPORE
+    raise EngineError(f"--engine {name}: expected the device CPU, found {device}; use --engine {MINDSPORE}")
+
+
+def version(name: str) -> str | None:
+    """The version of the engine ``name``; None if it is ONNX Runtime and not installed."""
+    if name == MINDSPORE:
+        return framework.version()
+    return metadata.version(name) if importlib.util.find_spec(name) else None
+
+
+@dataclass(frozen=True)
+class Task:
+    """A network to run on the images of a split.
+
+    Attributes:
+        network: makes it, with its weights, in inference mode.
+        identity: everything that the network depends on, as JSON values.
+        split: the images.
+        recipe: the recipe, for size and normalisation.
+        batch_size: images at once; None for the engine's own.
+        report: told, in one line each, what is done.
+    """
+
+    network: Callable[[], Any]
+    identity: Mapping[str, Any]
+    split: datasets.Split
+    recipe: Mapping[str, Any]
+    batch_size: int | None
+    report: Callable[[str], None]
+
+
+class MindSpore:
+    """The network itself."""
+
+    def __init__(self, task: Task) -> None:
+        """Take the network of ``task``."""
+        self.batch_size = task.batch_size or BATCH_SIZES[MINDSPORE]
+        self._task = task
+
+    @cached_property
+    def _network(self) -> Any:
+        return self._task.network().set_train(False)
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What the manifest says of it."""
+        return {"name": MINDSPORE, "version": version(MINDSPORE)}
+
+    def __call__(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Logits, of shape (B, classes), of ``images``, of shape (B, channels, size, size) with B the batch size."""
+        mindspore = framework.load()
+        logits: NDArray[np.float32] = self._network(mindspore.Tensor(images)).asnumpy()
+        return logits
+
+
+class OnnxRuntime:
+    """ONNX Runtime on an export of the network, which was compared with MindSpore."""
+
+    def __init__(self, task: Task) -> None:
+        """Export the network of ``task`` and compare the two, unless the cache has that from an earlier run.
+
+        Raises:
+            EngineError: the network can't be exported, or the two do not agree.
+        """
+        self.batch_size = task.batch_size or BATCH_SIZES[ONNX_RUNTIME]
+        inputs = {
+            "network": task.identity,
+            "data": task.split.sha256,
+            "batch_size": self.batch_size,
+            "versions": [version(MINDSPORE), version(ONNX_RUNTIME)],
+        }
+        folder = stages.run("export", inputs, lambda folder: self._export(task, folder), task.report)
+        self._session = _session(folder / _FILE)
+        self._compared = json.loads((folder / "compared.json").read_text(encoding="utf-8"))
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What the manifest says of it."""
+        return {"name": ONNX_RUNTIME, "version": version(ONNX_RUNTIME), "compared": self._compared}
+
+    def __call__(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Logits, of shape (B, classes), of ``images``, of shape (B, channels, size, size) with B the batch size."""
+        return _run(self._session, images)
+
+    def _export(self, task: Task, folder: Path) -> None:
+        network = MindSpore(Task(**{**vars(task), "batch_size": self.batch_size}))
+        recipe = task.recipe
+        shape = (self.batch_size, recipe["in_channels"], recipe["image_size"], recipe["image_size"])
+        framework.export_onnx(network._network, shape, folder / _FILE)  # noqa: SLF001 - the one beside it
+        session = _session(folder / _FILE)
+        count = len(task.split.images)
+        chosen = np.unique(np.linspace(0, count - 1, min(_COMPARED, count)).astype(int)).tolist()
+        images, largest = task.split.images.chosen(chosen, None), 0.0
+        for start, batch in enumerate(padded(images, recipe, self.batch_size)):
+            real = slice(len(images) - start * self.batch_size)  # what fills up the last batch is not compared
+            expected, found = network(batch)[real], _run(session, batch)[real]
+            difference = np.abs(expected - found)
+            if not (difference <= ENGINE_TOLERANCE).all() or (expected.argmax(1) != found.argmax(1)).any():
+                raise EngineError(
+                    f"onnxruntime: expected MindSpore's logits within {ENGINE_TOLERANCE:g} and the same top-1 on "
+                    f"{len(images)} images, found a difference of {difference.max():.2g}; use --engine {MINDSPORE}"
+                )
+            largest = max(largest, float(difference.max()))
+        compared = {"images": len(images), "largest": float(f"{largest:.3g}")}
+        (folder / "compared.json").write_text(json.dumps(compared), encoding="utf-8")
+
+
+Engine = MindSpore | OnnxRuntime
+
+
+def prepare(name: str | None, task: Task, device: str | None) -> Engine:
+    """The engine that :func:`choose` gives, ready to run; MindSpore where ONNX Runtime was not asked for and fails.
+
+    Raises:
+        EngineError: it was asked for.
+    """
+    if choose(name, device) == MINDSPORE:
+        return MindSpore(task)
+    try:
+        return OnnxRuntime(task)
+    except EngineError as error:
+        if name is not None:
+            raise
+        task.report(f"engine: {MINDSPORE}, as {ONNX_RUNTIME} was refused: {error}")
+        return MindSpore(task)
+
+
+def padded(images: datasets.Images, recipe: Mapping[str, Any], size: int) -> Iterator[NDArray[np.float32]]:
+    """The images in their order, in batches of ``size``; the last one is filled up, so that one graph serves all."""
+    for batch, _ in datasets.batches(images, recipe, size):
+        yield np.concatenate([batch, np.zeros((size - len(batch), *batch.shape[1:]), batch.dtype)])
+
+
+def _session(file: Path) -> Any:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = workers.threads()
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+
+
+def _run(session: Any, images: NDArray[np.float32]) -> NDArray[np.float32]:
+    logits: NDArray[np.float32] = session.run(None, {session.get_inputs()[0].name: images})[0]
+    return logits

@@ -1,0 +1,184 @@
+"""Several processes that share a run, as msrun, MindSpore's launcher, starts them."""
+
+import os
+import re
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from hubpkg import cache as kept
+from hubpkg.errors import HubpkgError
+from hubpkg.runtime import framework
+
+_SCHEDULER, _WORKER = "MS_SCHED", "MS_WORKER"  # what msrun calls its processes, in MS_ROLE
+_LINES = 20  # of a worker's log in an error
+_PATIENCE = 10  # seconds for processes that were told to end
+_LONGEST = timedelta(days=7)  # that one process waits for another
+
+
+@dataclass(frozen=True)
+class Group:
+    """The processes that share a run.
+
+    Attributes:
+        rank: which of them this is, from 0.
+        size: how many there are.
+        store: MindSpore's store of keys and values, which the first one keeps; None in a group of one.
+    """
+
+    rank: int
+    size: int
+    store: Any
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this is the one that writes and prints the results."""
+        return self.rank == 0
+
+    def share(self, count: int) -> range:
+        """The indices below ``count`` that this process sees to: each is in the share of exactly one."""
+        return range(self.rank, count, self.size)
+
+    def collect(self, value: str) -> list[str]:
+        """The ``value`` of each process by rank, to the first one, which waits for them; none to the others."""
+        if self.size == 1:
+            return [value]
+        if self.is_first:
+            return [value, *(self.store.get(str(rank)).decode() for rank in range(1, self.size))]
+        self.store.set(str(self.rank), value)
+        return []
+
+
+def is_worker() -> bool:
+    """Whether msrun started this process, as a worker or as the scheduler."""
+    return os.environ.get("MS_ROLE") in {_SCHEDULER, _WORKER}
+
+
+@cache
+def group() -> Group:
+    """The group that this process is in, joined at the first call; a group of one outside msrun.
+
+    The process that msrun started as the scheduler stays in the call until the workers have left, and exits.
+    """
+    if not is_worker():
+        return Group(0, 1, None)
+    mindspore = framework.load()
+    from mindspore.mint.distributed import TCPStore
+
+    mindspore.communication.init()
+    if os.environ["MS_ROLE"] == _SCHEDULER:
+        sys.exit(0)
+    rank, size = mindspore.communication.get_rank(), mindspore.communication.get_group_size()
+    # Collectives on the CPU give up after half a minute, and work may keep the processes further apart than that. Now
+    # that all have just joined, one tells the port of a store that waits longer.
+    mine = mindspore.Tensor([_free_port() if rank == 0 else 0], mindspore.int32)
+    port = int(mindspore.ops.AllGather()(mine).asnumpy()[0])
+    return Group(rank, size, TCPStore(os.environ["MS_SCHED_HOST"], port, size, rank == 0, _LONGEST))
+
+
+def threads() -> int:
+    """How many threads an engine may use: OMP_NUM_THREADS, or the CPUs that this process may run on."""
+    given = os.environ.get("OMP_NUM_THREADS", "")
+    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return int(given) if given.isdigit() and int(given) else available
+
+
+def launch(count: int, options: str, arguments: Sequence[str], report: Callable[[str], None]) -> None:
+    """Run ``hubpkg`` with ``arguments`` in ``count`` processes on this machine, and wait until they are done.
+
+    Args:
+        count: how many.
+        options: more of msrun's own, such as ``--bind_core=True``.
+        arguments: of a command that calls :func:`group`.
+        report: told, in one line, where the logs are.
+
+    Raises:
+        HubpkgError: msrun refuses an option, or a worker ended before its work was done; holds the end of its log.
+    """
+    with kept.writing():
+        (kept.folder() / "logs").mkdir(parents=True, exist_ok=True)
+        logs = Path(tempfile.mkdtemp(dir=kept.folder() / "logs"))
+    report(f"workers: {count} under msrun, logs in {logs}")
+    python = logs / "python"  # msrun starts whatever has this name on PATH
+    python.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} "$@"\n', encoding="utf-8")
+    python.chmod(0o755)
+    environment = {
+        **os.environ,
+        "PATH": f"{logs}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
+        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(max(1, threads() // count))),
+        "GLOG_v": "3",  # msrun logs, as an error, that a worker has ended
+    }
+    command = [
+        *(sys.executable, "-m", "mindspore.parallel.cluster.run", "--join=True", f"--log_dir={logs}"),
+        *(f"--worker_num={count}", f"--local_worker_num={count}", f"--master_port={_free_port()}"),
+        *("--tail_worker_log=" + str(count), *shlex.split(options), "python", "-m", "hubpkg", *arguments),
+    ]
+    with (logs / "msrun.log").open("wb") as log:
+        msrun = subprocess.Popen(  # noqa: S603 - our own
+            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, start_new_session=True
+        )
+    try:
+        failed = _wait(msrun, logs / "msrun.log")
+    except BaseException:
+        msrun.send_signal(signal.SIGINT)  # ends the workers too, which are in sessions of their own
+        _end(msrun)
+        raise
+    if failed:
+        raise HubpkgError(
+            f"expected {count} workers to end well, found {failed}; what was predicted is kept, so mend the cause and "
+            f"run the command again\n{_last_words(logs)}"
+        )
+    shutil.rmtree(logs)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _wait(msrun: "subprocess.Popen[bytes]", log: Path) -> str | None:
+    """Wait for the end, and give what went wrong: msrun itself waits long after a worker's death for the scheduler."""
+    while msrun.poll() is None:
+        time.sleep(0.2)
+        if death := re.search(rb"Worker process (\d+) exit with exception\. Error code: (-?\d+)", log.read_bytes()):
+            time.sleep(1)  # in which msrun ends the other workers
+            _end(msrun)
+            return f"that the process {int(death[1])} ended with {int(death[2])}"
+    return f"that msrun ended with {msrun.returncode}" if msrun.returncode else None
+
+
+def _end(msrun: "subprocess.Popen[bytes]") -> None:
+    with suppress(subprocess.TimeoutExpired):
+        msrun.wait(1)
+    with suppress(ProcessLookupError):
+        os.killpg(msrun.pid, signal.SIGTERM)
+    with suppress(subprocess.TimeoutExpired):
+        msrun.wait(_PATIENCE)
+    with suppress(ProcessLookupError):
+        os.killpg(msrun.pid, signal.SIGKILL)
+    msrun.wait()
+
+
+def _last_words(logs: Path) -> str:
+    """What the workers' logs say of why, and where they are."""
+    said = {}
+    for log in sorted(logs.glob("worker_*.log")) or [logs / "msrun.log"]:
+        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+        errors = [line for line in lines if line.startswith("hubpkg: error:")]
+        said[log] = errors or [line for line in lines if "Exception ignored in" not in line][-_LINES:]
+    told = {log: lines for log, lines in said.items() if lines and lines[0].startswith("hubpkg: error:")} or said
+    return "\n".join(line for log, lines in told.items() for line in (f"{log}:", *lines))

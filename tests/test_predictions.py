@@ -1,0 +1,130 @@
+"""Predictions as a file, and as the journal of an evaluation that was stopped."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hubpkg import predictions
+from hubpkg.errors import HubpkgError
+from hubpkg.predictions import Journal, Prediction
+
+HEADER = "image,label,class1,class2,logit1,logit2\n"
+# A carriage return alone is refused when it is read; lone surrogates are no UTF-8.
+NAMES = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r"))
+
+
+@st.composite
+def records(draw, images=NAMES):
+    """Predictions of different images, all with the same count of classes."""
+    width = draw(st.integers(1, 5))
+    known = width + (width == 5 and draw(st.booleans()))
+    numbers = st.floats(allow_nan=False, allow_infinity=False)
+    return [
+        Prediction(
+            image,
+            draw(st.integers(0, 10**6)),
+            tuple(draw(st.lists(st.integers(0, 10**6), min_size=width, max_size=width, unique=True))),
+            logits[:width],
+            *logits[width:],
+        )
+        for image in draw(st.lists(images, min_size=1, max_size=5, unique=True))
+        for logits in [tuple(sorted(draw(st.lists(numbers, min_size=known, max_size=known)), reverse=True))]
+    ]
+
+
+@settings(deadline=None)
+@given(records())
+def test_predictions_are_read_as_they_were_written(tmp_path_factory, written):
+    file = tmp_path_factory.getbasetemp() / "predictions.csv"
+    predictions.write(file, written)
+    assert predictions.read(file) == written
+    first = file.read_bytes()
+    predictions.write(file, predictions.read(file))
+    assert file.read_bytes() == first
+
+
+def test_the_form_of_the_file(tmp_path):
+    file = tmp_path / "predictions.csv"
+    predictions.write(file, [Prediction('a "b",\nc', 3, (3, 1), (1.5, -1e-7))])
+    assert file.read_bytes().decode() == f'{HEADER}"a ""b"",\nc",3,3,1,1.5,-1e-07\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        ("", ":1: expected the header image,label,class1,"),
+        ("image,label\n", ":1: expected the header"),
+        ("image,label,logit1,class1\n", ":1: expected the header"),
+        ("image,label,class1\n", ":1: expected the header"),
+        (HEADER + "a,1,1,2,0.5\n", ":2: expected one image's label, 2 different classes"),
+        (HEADER + "a,1,1,2,0.5,0.25\n\n", ":3: "),
+        (HEADER + "a,1,1,2,0.5,0.25,0\n", ":2: "),
+        (HEADER + "a,1,1,2,0.25,0.5\n", ":2: "),
+        (HEADER + "a,1,1,1,0.5,0.25\n", ":2: "),
+        (HEADER + "a,1,1,-2,0.5,0.25\n", ":2: "),
+        (HEADER + "a,-1,1,2,0.5,0.25\n", ":2: "),
+        (HEADER + "a,1,1,2,nan,0.25\n", ":2: "),
+        (HEADER + "a,1,1,2,inf,0.25\n", ":2: "),
+        (HEADER + "a,1,1,2.0,0.5,0.25\n", ":2: "),
+        (HEADER + "a,,1,2,0.5,0.25\n", ":2: "),
+        (HEADER + f"a,{'1' * 5000},1,2,0.5,0.25\n", ":2: "),
+        (HEADER + "a,1,1,2,0.5,0.25\nb,1,1,2,0.5,0.25\na,2,1,2,0.5,0.25\n", ":4: "),
+        (HEADER + '"a,1,1,2,0.5,0.25\n', ": expected CSV in UTF-8, found: "),
+        (HEADER.encode() + b"\xff,1,1,2,0.5,0.25\n", ": expected CSV in UTF-8, found: "),
+    ],
+)
+def test_a_file_of_another_form_is_refused_with_its_line(tmp_path, text, error):
+    file = tmp_path / "predictions.csv"
+    file.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(HubpkgError) as caught:
+        predictions.read(file)
+    assert str(caught.value).startswith(f"{file}{error}")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("HUBPKG_CACHE", str(tmp_path))
+    return tmp_path
+
+
+FIRST, SECOND = (
+    [Prediction(f"n0{i}/{i}.JPEG", i, (3, 1, 2, 4, 5), (5.5, 4.5, 3, 2, 1), 0.5) for i in part]
+    for part in (range(3), range(3, 5))
+)
+
+
+@pytest.mark.usefixtures("cache")
+def test_a_journal_gives_back_what_earlier_runs_wrote():
+    first = Journal("key")
+    first.add(FIRST)
+    assert first.done == {}
+    second = Journal("key")
+    assert list(second.done.values()) == FIRST
+    second.add(SECOND[:1])
+    first.add(SECOND[1:])
+    assert set(Journal("key").done.values()) == {*FIRST, *SECOND}
+    assert Journal("another").done == {}
+    second.remove()
+    assert Journal("key").done == {}
+
+
+def test_whatever_a_kill_leaves_of_a_journal_is_used_as_far_as_it_is_whole(cache):
+    Journal("key").add([*FIRST, *SECOND])
+    (file,) = cache.rglob("*.csv")
+    whole = file.read_bytes()
+    found = set()
+    for size in range(len(whole)):
+        file.write_bytes(whole[:size])
+        done = list(Journal("key").done.values())
+        assert done == [*FIRST, *SECOND][: len(done)]
+        found.add(len(done))
+    assert found == set(range(5))
+
+
+@pytest.mark.parametrize("bytes_", [b"", b"\xff\n", b"image,label\n", b'"\n', b"\0\n"])
+def test_a_damaged_journal_counts_as_none(cache, bytes_):
+    Journal("key").add(FIRST)
+    (file,) = cache.rglob("*.csv")
+    file.write_bytes(bytes_)
+    assert Journal("key").done == {}
