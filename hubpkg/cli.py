@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NoReturn
@@ -21,6 +21,7 @@ _POLICY_KEYS = ("tries", "stall_seconds", "offline", "allow_http", "allow_short_
 _RUN_KEYS = ("engine", "batch_size", "workers", "msrun")  # of job.Job
 _PRUNE_DAYS = 30
 _SHOWN = 5  # names in a line; the rest is counted
+_ENGINE_HELP = "evaluate with mindspore or onnxruntime (default: the faster)"
 _FINDING, _UNUSABLE, _INTERRUPTED, _PIPE_CLOSED = 1, 2, 130, 141
 
 
@@ -32,8 +33,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # MindSpore, once it has compiled, answers Ctrl-C by sending itself SIGTERM: both are an interruption.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     options = _parser().parse_args(arguments)
-    if "MS_ROLE" in os.environ and options.run is not _evaluate:
-        _say("hubpkg: error: expected evaluate under msrun, found another command; use its option --workers, if any")
+    options.arguments = sys.argv[1:] if arguments is None else list(arguments)
+    if "MS_ROLE" in os.environ and options.run not in (_evaluate, _benchmark):
+        _say("hubpkg: error: expected evaluate or benchmark under msrun, found another command; some have --workers")
         return _UNUSABLE
     os.environ.setdefault("GLOG_v", "4")  # MindSpore raises its errors too; its log would only say them twice
     try:
@@ -90,17 +92,27 @@ def _build(options: argparse.Namespace) -> int:
         f"95 % interval {top1['low']:.2f} to {top1['high']:.2f}",
         "top-5": f"{result['metrics']['top5']:.2f} %",
         "images": _images(built.contents["card"]["dataset"]["evaluated"], built.damaged),
+        **_performance(figures),
+        "package": result["package"],
+    }
+    _print_table(result["uid"], rows)
+    return 0
+
+
+def _performance(figures: Mapping[str, Any]) -> dict[str, str]:
+    rates = [f"{rate['images_per_second']:.1f} in batches of {rate['batch_size']}" for rate in figures["throughput"]]
+    return {
         "parameters": f"{figures['parameters_m']:.2f} M",
+        "setting": f"{figures['image_size']}x{figures['image_size']} pixels, jit level {figures['jit_level']}, "
+        f"training in {figures['precision']}, inference in {figures['inference_precision']} with {figures['engine']}",
         "compile": f"{figures['compile_seconds']:.1f} s",
         "training": f"{figures['ms_per_step']:.1f} ms/step of {figures['batch_size']} images, "
         f"{figures['images_per_second']:.1f} img/s",
         "latency": f"p50 {figures['latency_p50_ms']:.2f}, p90 {figures['latency_p90_ms']:.2f}, "
         f"p99 {figures['latency_p99_ms']:.2f} ms",
-        "throughput": f"{figures['throughput']:.1f} img/s in batches of {figures['throughput_batch_size']}",
-        "package": result["package"],
+        "throughput": f"img/s {', '.join(rates)}",
+        **({"noisy": "; ".join(figures["noise"])} if figures["noise"] else {}),
     }
-    _print_table(result["uid"], rows)
-    return 0
 
 
 def _images(evaluated: str, damaged: int) -> str:
@@ -227,6 +239,48 @@ def _engine(facts: Mapping[str, Any]) -> str:
     )
 
 
+def _benchmark(options: argparse.Namespace) -> int:
+    from hubpkg import benchmark, spec
+    from hubpkg.job import Job
+
+    model = spec.read_spec(options.model, options.dataset)
+    job = Job(model, None, options.device, _say, workers=options.workers or 1, msrun=options.msrun or "")
+    keys = ("image_size", "batch_size", "jit_level", "precision", "engine")
+    setting = benchmark.Setting(**{key: value for key in keys if (value := getattr(options, key)) is not None})
+    key, values = options.sweep or (None, [])
+    if key is not None and getattr(setting, benchmark.SWEEPS[key]) is not None:
+        raise HubpkgError(f"--{key}: expected it alone or as --sweep {key}=..., found both")
+    result: dict[str, Any] | None
+    if job.workers > 1:
+        result = benchmark.in_workers(job, key, options.out, options.arguments)
+    elif key is None:
+        result = benchmark.benchmark(job, setting, options.out)
+    else:
+        result = benchmark.sweep(job, setting, key, values, options.out)
+    if result is None:
+        return 0
+    if options.json:
+        _print_json(result)
+        return 0
+    machine = ", ".join(f"{name} {value}" for name, value in result["machine"].items() if value is not None)
+    rows = _performance(result["performance"]) if options.sweep is None else dict(_sweep_rows(result))
+    files: dict[str, str] = {name: str(result[name]) for name in ("csv", "plot", "timing") if name in result}
+    title = f"{result['model']}, by its recipe for {result['dataset']}"
+    _print_table(title, {**rows, "machine": machine.replace("_", " "), **files})
+    return 0
+
+
+def _sweep_rows(result: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    size = result["sweep"].replace("-", "_")
+    for point in result["points"]:
+        tokens = f"{point['tokens']:,} tokens, " if size == "image_size" and point["tokens"] else ""
+        noise = f"; noisy: {'; '.join(point['noise'])}" if point["noise"] else ""
+        times = f"p50 {point['p50_ms']:.2f}, p90 {point['p90_ms']:.2f}, p99 {point['p99_ms']:.2f} ms"
+        yield f"{result['sweep']} {point[size]}", f"{tokens}{times}, {point['images_per_second']:.1f} img/s{noise}"
+    if "exponent" in result:
+        yield "growth", f"ms per image with tokens to the power of {result['exponent']:.2f}"
+
+
 def _verify(options: argparse.Namespace) -> int:
     from hubpkg import verification
 
@@ -301,8 +355,8 @@ def _parser() -> argparse.ArgumentParser:
         "checkpoint file, or from a URL, which needs --sha256",
     )
     build.add_argument("--sha256", metavar="HEX", help="SHA-256 of the file or URL given as --checkpoint")
-    _add_engine_argument(build)
-    _add_worker_arguments(build)
+    _add_engine_argument(build, _ENGINE_HELP)
+    _add_worker_arguments(build, "processes that share the evaluation")
     _add_policy_arguments(build)
     build.add_argument(
         "--out",
@@ -327,14 +381,20 @@ def _parser() -> argparse.ArgumentParser:
     evaluate = command("evaluate", _evaluate, "measure a checkpoint's accuracy on a dataset's test images")
     _add_job_arguments(evaluate)
     evaluate.add_argument("--checkpoint", type=Path, required=True, metavar="FILE", help="the checkpoint")
-    _add_engine_argument(evaluate)
+    _add_engine_argument(evaluate, _ENGINE_HELP)
     evaluate.add_argument(
-        "--batch-size", type=_count, metavar="N", help="images at once; no figure depends on it (default: the engine's)"
+        "--batch-size",
+        type=_positive,
+        metavar="N",
+        help="images at once, on which no figure depends",
     )
-    _add_worker_arguments(evaluate)
+    _add_worker_arguments(evaluate, "processes that share the evaluation")
     evaluate.add_argument(
         "--out", type=Path, default=Path("runs"), metavar="DIR", help="folder for the predictions (default: runs)"
     )
+
+    benchmark = command("benchmark", _benchmark, "time a model's inference and training on random images")
+    _add_benchmark_arguments(benchmark)
 
     fetch = command("fetch", _fetch, "bring a file into the cache, verified; print its path there")
     fetch.add_argument("urls", nargs="+", metavar="URL", help="where the file is; more than one are tried in order")
@@ -358,7 +418,7 @@ def _parser() -> argparse.ArgumentParser:
         "packages", nargs="*", type=Path, metavar="PACKAGE", help="a package's folder (default: each one in ./dist)"
     )
     verify.add_argument("--rerun", action="store_true", help="load the package and evaluate it again, image by image")
-    _add_engine_argument(verify)
+    _add_engine_argument(verify, _ENGINE_HELP)
     _add_run_arguments(verify)
     return parser
 
@@ -373,27 +433,63 @@ def _days(value: str) -> float:
 _days.__name__ = "number of days"  # argparse says it of a value that is none
 
 
-def _count(value: str) -> int:
-    count = int(value)
-    if count < 1:
+def _positive(value: str) -> int:
+    number = int(value)
+    if number < 1:
         raise ValueError
-    return count
+    return number
 
 
-_count.__name__ = "whole number of at least 1"
+_positive.__name__ = "whole number above 0"
 
 
-def _add_engine_argument(parser: argparse.ArgumentParser) -> None:
+def _sweep(value: str) -> tuple[str, list[int]]:
+    from hubpkg.benchmark import SWEEPS
+
+    key, _, listed = value.partition("=")
+    if key not in SWEEPS:
+        raise argparse.ArgumentTypeError(f"expected {' or '.join(f'{known}=...' for known in SWEEPS)}, found {value!r}")
+    try:
+        values = [_positive(part) for part in listed.split(",")]
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"expected whole numbers above 0 with commas between them, such as {key}=16,32,64, found {value!r}"
+        ) from None
+    return key, sorted(set(values))
+
+
+def _add_benchmark_arguments(parser: argparse.ArgumentParser) -> None:
+    _add_model_arguments(parser)
+    parser.add_argument("--image-size", type=_positive, metavar="N", help="height and width (default: the recipe's)")
     parser.add_argument(
-        "--engine",
-        choices=["mindspore", "onnxruntime"],
-        metavar="NAME",
-        help="evaluate with mindspore or onnxruntime (default: the faster)",
+        "--batch-size", type=_positive, metavar="N", help="the largest batch (default: the recipe's; 1 in a sweep)"
     )
+    parser.add_argument("--jit-level", choices=["O0", "O1", "O2"], help="MindSpore's (default: the recipe's)")
+    parser.add_argument(
+        "--precision",
+        choices=["float32", "float16", "bfloat16"],
+        help="default: float32, in training the recipe's",
+    )
+    parser.add_argument(
+        "--sweep",
+        type=_sweep,
+        metavar="KEY=N,N,...",
+        help="time inference at each batch-size or image-size, and draw it",
+    )
+    parser.add_argument(
+        "--out", type=Path, default=Path("runs"), metavar="DIR", help="folder for samples and plot (default: runs)"
+    )
+    _add_engine_argument(parser, "time inference with mindspore (default) or onnxruntime")
+    _add_worker_arguments(parser, "processes that are timed at once")
+    _add_device_argument(parser)
 
 
-def _add_worker_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--workers", type=_count, metavar="N", help="processes that share the evaluation")
+def _add_engine_argument(parser: argparse.ArgumentParser, help_text: str) -> None:
+    parser.add_argument("--engine", choices=["mindspore", "onnxruntime"], metavar="NAME", help=help_text)
+
+
+def _add_worker_arguments(parser: argparse.ArgumentParser, help_text: str) -> None:
+    parser.add_argument("--workers", type=_positive, metavar="N", help=help_text)
     parser.add_argument("--msrun", metavar="OPTIONS", help="for msrun, which starts them: --msrun=--bind_core=True")
 
 
@@ -414,9 +510,13 @@ def _add_policy_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_job_arguments(parser: argparse.ArgumentParser) -> None:
+    _add_model_arguments(parser)
+    _add_run_arguments(parser)
+
+
+def _add_model_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL", help="a model's name: a folder in ./models, HUBPKG_MODELS or hubpkg")
     parser.add_argument("--dataset", metavar="NAME", help="one of the model's datasets (default: model.yaml's)")
-    _add_run_arguments(parser)
 
 
 def _add_run_arguments(parser: argparse.ArgumentParser) -> None:
@@ -424,4 +524,8 @@ def _add_run_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--skip-damaged", action="store_true", help="leave damaged or missing images out, and count them"
     )
+    _add_device_argument(parser)
+
+
+def _add_device_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", choices=["CPU", "Ascend"], help="default: the one that MindSpore was built for")

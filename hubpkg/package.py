@@ -195,16 +195,18 @@ def _benchmark(job: Job, weights: Path) -> Path:
     timed_steps = weights / "training.json"
 
     def produce(folder: Path) -> None:
-        from hubpkg.runtime import timing
+        from hubpkg.runtime import engines, timing
 
         network = job.network()
         checkpoint.restore(network, weights / "model.ckpt")
-        inference = timing.time_inference(network, job.spec.recipe)
+        network.set_train(False)
+        sizes = timing.throughput_sizes(job.spec.recipe)
+        inference = list(timing.time_inference(lambda x: engines.run_network(network, x), job.spec.recipe, sizes))
         if timed_steps.exists():
-            training = performance.TrainingTiming(**json.loads(timed_steps.read_text(encoding="utf-8")))
+            training = performance.timing_of(json.loads(timed_steps.read_text(encoding="utf-8")))
         else:
             training = timing.time_training(job.network(), job.spec.recipe)
-        performance.write_timing(folder / "timing.json", training, inference)
+        performance.write_timings(folder / "timing.json", performance.Timings(training, inference))
         performance.write_parameters(folder / "parameters.csv", timing.parameters(network))
 
     inputs = {**job.inputs, "checkpoint": _digest(weights), "trained": timed_steps.exists()}

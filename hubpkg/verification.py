@@ -173,10 +173,8 @@ def evaluation_of(package: Path) -> dict[str, Any]:
 
 def performance_of(package: Path) -> dict[str, Any]:
     """The figures that the package's timing samples and parameters show, as the manifest holds them."""
-    training, inference = performance.read_timing(package / performance.TIMING)
-    return performance.measure(
-        training, inference, performance.read_parameters(package / performance.PARAMETERS)
-    ).as_json()
+    timings = performance.read_timings(package / performance.TIMING)
+    return performance.measure(timings, performance.read_parameters(package / performance.PARAMETERS)).as_json()
 
 
 def _check_evaluation(package: Path, contents: Mapping[str, Any]) -> str:

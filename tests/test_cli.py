@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 SMALL = "xcit_small"
-COMMANDS = ["build", "train", "evaluate", "verify"]
+COMMANDS = ["build", "train", "evaluate", "benchmark", "verify"]
 
 
 def test_version_is_the_package_s(hubpkg):

@@ -46,8 +46,10 @@ def test_the_loss_falls_and_every_step_is_logged(recipe, network, tmp_path):
     assert [line["step"] for line in lines] == list(range(1, 45))
     assert {line["epoch"] for line in lines} == {1, 2}
     assert lines[-1]["loss"] < 0.8 * lines[0]["loss"]
-    assert [line["ms"] for line in lines[training.WARMUP_STEPS :]] == timing.step_ms
+    assert [line["ms"] for line in lines[training.WARMUP_STEPS :]] == timing.ms
     assert timing.compile_seconds > 0
+    assert timing.precision == "float32"
+    assert timing.conditions.own_cpus > 0
 
 
 def test_the_same_seed_gives_the_same_weights(recipe, models, monkeypatch, tmp_path):

@@ -70,6 +70,16 @@ class Task:
     report: Callable[[str], None]
 
 
+def run_network(network: Any, images: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The logits, of shape (B, classes), that the MindSpore cell ``network`` gives for ``images``, in float32."""
+    mindspore = framework.load()
+    logits = network(mindspore.Tensor(images))
+    if logits.dtype != mindspore.float32:
+        logits = mindspore.ops.cast(logits, mindspore.float32)
+    found: NDArray[np.float32] = logits.asnumpy()
+    return found
+
+
 class MindSpore:
     """The network itself."""
 
@@ -89,9 +99,7 @@ class MindSpore:
 
     def __call__(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
         """Logits, of shape (B, classes), of ``images``, of shape (B, channels, size, size) with B the batch size."""
-        mindspore = framework.load()
-        logits: NDArray[np.float32] = self._network(mindspore.Tensor(images)).asnumpy()
-        return logits
+        return run_network(self._network, images)
 
 
 class OnnxRuntime:

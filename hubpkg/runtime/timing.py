@@ -1,66 +1,197 @@
-"""How long a network takes: training steps, inference latency and throughput."""
+"""How long a network takes: training steps, inference latency and throughput.
 
+A measurement goes on until it has ``SAMPLES`` samples (``LATENCY_SAMPLES`` of single images), or until it has taken
+``SECONDS`` seconds, whichever comes first; but it has at least ``FEWEST`` samples, however long they take.
+"""
+
+import hashlib
+import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from hubpkg.performance import InferenceTiming, Parameter, TrainingTiming
+from hubpkg.errors import HubpkgError
+from hubpkg.performance import Parameter, Timing
 from hubpkg.progress import track
-from hubpkg.runtime import training
+from hubpkg.runtime import datasets, framework, machine, training
 
-STEPS = 20
-LATENCY_SAMPLES = 100
-BATCHES = 10
-WARMUP = 3
+SAMPLES = 50
+LATENCY_SAMPLES = 100  # of single images, whose 99th percentile is shown
+SECONDS = 10.0
+FEWEST = 5  # samples, however long they take
+WARMUP = 4  # calls, the first one, which compiles, included
 
-
-def time_training(network: Any, recipe: Mapping[str, Any]) -> TrainingTiming:
-    """Wall times of training steps of ``network`` by the recipe's loss and optimizer, on one batch of random images.
-
-    ``network`` is changed by them.
-    """
-    import mindspore
-
-    labels = np.random.default_rng(1).integers(recipe["num_classes"], size=recipe["batch_size"])
-    batch = _images(recipe["batch_size"], recipe), mindspore.Tensor(labels.astype(np.int32))
-    steps = training.WARMUP_STEPS + STEPS
-    cell = training.step_cell(network, recipe, [recipe["lr"]] * steps)
-    return training.timing_of(_time(lambda: cell(*batch), "time steps", steps), recipe)
+Array = npt.NDArray[np.float32]
 
 
-def time_inference(network: Any, recipe: Mapping[str, Any]) -> InferenceTiming:
-    """Wall times of ``network`` on random images, compiling and warm-up left out.
+def throughput_sizes(recipe: Mapping[str, Any]) -> list[int]:
+    """The batch sizes that inference is timed at: single images, batches of 8, and the recipe's."""
+    return sorted({1, 8, recipe["batch_size"]})
+
+
+def digest(network: Any) -> str:
+    """The SHA-256 of the parameters of ``network``."""
+    total = hashlib.sha256()
+    for parameter in network.get_parameters():
+        total.update(parameter.name.encode())
+        total.update(parameter.asnumpy().tobytes())
+    return total.hexdigest()
+
+
+def random_split(recipe: Mapping[str, Any]) -> datasets.Split:
+    """64 random images, the same ones each time, for engines to be compared on."""
+    shape = (64, recipe["image_size"], recipe["image_size"], recipe["in_channels"])
+    pixels = np.random.default_rng(0).integers(256, size=shape, dtype=np.uint8)
+    names = [f"random {index}" for index in range(len(pixels))]
+    images = datasets.from_array(pixels, [0] * len(pixels), names, "random images", [])
+    return datasets.Split(images, f"random {shape}", ())
+
+
+def set_precision(network: Any, precision: str, recipe: Mapping[str, Any]) -> None:
+    """Let the MindSpore cell ``network`` compute in ``precision``: float32, float16 or bfloat16.
 
     Args:
-        network: a MindSpore cell, images of shape (B, channels, size, size) to logits.
-        recipe: the recipe, for the shape of the images and the batch size.
+        network: images to logits; not yet called in graph mode, since a graph once compiled stays as it is.
+        precision: what inputs and weights are cast to where they are used; the weights stay what they are.
+        recipe: the recipe, for the shape of the images.
+
+    Raises:
+        HubpkgError: the device does not run the network so.
     """
-    network.set_train(False)
-    image, batch = _images(1, recipe), _images(recipe["batch_size"], recipe)
-    return InferenceTiming(
-        latency_ms=_time(lambda: network(image), "time x1", WARMUP + LATENCY_SAMPLES)[WARMUP:],
-        batch_size=recipe["batch_size"],
-        batch_ms=_time(lambda: network(batch), f"time x{recipe['batch_size']}", WARMUP + BATCHES)[WARMUP:],
-    )
-
-
-def _images(count: int, recipe: Mapping[str, Any]) -> Any:
     import mindspore
 
+    if precision == "float32":  # what networks are made in
+        return
+    network.to_float(getattr(mindspore, precision))
+    try:
+        mindspore.set_context(mode=mindspore.PYNATIVE_MODE)  # in graph mode a refusal leaves files behind
+        network.set_train(False)(mindspore.Tensor(_images(recipe, 1)))
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise HubpkgError(
+            f"--precision: expected one that MindSpore {framework.version()} runs this network in on the "
+            f"{mindspore.get_context('device_target')}, such as float32, found {precision}: {_reason(error)}"
+        ) from None
+    finally:
+        mindspore.set_context(mode=mindspore.GRAPH_MODE)
+
+
+def time_training(network: Any, recipe: Mapping[str, Any], precision: str | None = None) -> Timing:
+    """Time training steps of ``network`` by the recipe's loss and optimizer, on one batch of random images.
+
+    Args:
+        network: a MindSpore cell, images to logits; changed by the steps.
+        recipe: the recipe, for loss, optimizer and sizes.
+        precision: what :func:`set_precision` set the network to, in place of the recipe's ``amp_level``.
+
+    Raises:
+        HubpkgError: the step does not run.
+    """
+    import mindspore
+
+    if precision is not None:
+        recipe = {**recipe, "amp_level": "O0"}
+    count = recipe["batch_size"]
+    label = f"time steps x{count}"
+    with _explained(label, recipe):
+        labels = np.random.default_rng(1).integers(recipe["num_classes"], size=count).astype(np.int32)
+        batch = mindspore.Tensor(_images(recipe, count)), mindspore.Tensor(labels)
+        cell = training.step_cell(network, recipe, [recipe["lr"]] * (training.WARMUP_STEPS + SAMPLES))
+        timed = _time(lambda: cell(*batch).asnumpy(), label, SAMPLES, training.WARMUP_STEPS)
+    used = precision or training.precision_of(recipe)
+    return Timing(engine="mindspore", batch_size=count, precision=used, **_setting(recipe), **timed)
+
+
+def time_inference(
+    run: Callable[[Array], Array],
+    recipe: Mapping[str, Any],
+    batch_sizes: Sequence[int],
+    *,
+    engine: str = "mindspore",
+    precision: str = "float32",
+) -> Iterator[Timing]:
+    """Time ``run`` on random images, from NumPy array to NumPy array, in batches of each of ``batch_sizes``.
+
+    Args:
+        run: images of shape (B, channels, size, size), float32, to logits.
+        recipe: the recipe, for the shape of the images.
+        batch_sizes: the values of B.
+        engine: what ``run`` runs on, for the record.
+        precision: what it computes in, for the record.
+
+    Yields:
+        The timing of each batch size, when it is done.
+
+    Raises:
+        HubpkgError: a batch does not run.
+    """
+    for count in batch_sizes:
+        label = f"time x{count}"
+        with _explained(label, recipe):
+            images = _images(recipe, count)
+            wanted = LATENCY_SAMPLES if count == 1 else SAMPLES
+            timed = _time(lambda: run(images), label, wanted, WARMUP)  # noqa: B023 - called now
+        yield Timing(engine=engine, batch_size=count, precision=precision, **_setting(recipe), **timed)
+
+
+def _setting(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    return {"devices": machine.devices(), "image_size": recipe["image_size"], "jit_level": recipe["jit_level"]}
+
+
+def _images(recipe: Mapping[str, Any], count: int) -> Array:
     shape = (count, recipe["in_channels"], recipe["image_size"], recipe["image_size"])
-    return mindspore.Tensor(np.random.default_rng(0).standard_normal(shape).astype(np.float32))
+    return np.random.default_rng(0).standard_normal(shape, np.float32)
 
 
-def _time(run: Callable[[], Any], label: str, samples: int) -> list[float]:
-    """Milliseconds of each of ``samples`` calls of ``run``, until the result is there."""
-    milliseconds = []
-    for _ in track(range(samples), label, samples):
-        started = time.perf_counter()
-        run().asnumpy()
-        milliseconds.append(round((time.perf_counter() - started) * 1e3, 3))
-    return milliseconds
+def _time(call: Callable[[], Any], label: str, wanted: int, warmup: int) -> dict[str, Any]:
+    """The attributes of a Timing that calling ``call`` shows.
+
+    The warm-up is ``warmup`` calls: the first one, at least one more, and then no more of them once ``SECONDS`` have
+    passed. After it calls are timed until there are ``wanted`` samples, or until ``SECONDS`` have passed and there are
+    at least ``FEWEST`` samples.
+    """
+    first_ms = _milliseconds(call)
+    warm = 1 + len([call() for _ in _until(warmup - 1, 1)])
+    before = machine.look()
+    ms = [_milliseconds(call) for _ in track(_until(wanted, FEWEST), label, wanted)]
+    conditions = machine.between(before, machine.look())
+    compile_ms = max(0.0, first_ms - statistics.median(ms))
+    return {"compile_seconds": round(compile_ms / 1e3, 3), "warmup": warm, "ms": ms, "conditions": conditions}
+
+
+@contextmanager
+def _explained(label: str, recipe: Mapping[str, Any]) -> Iterator[None]:
+    """Say in one line what MindSpore and NumPy say in many."""
+    try:
+        yield
+    except (RuntimeError, TypeError, ValueError, MemoryError) as error:
+        raise HubpkgError(
+            f"{label} images of {recipe['image_size']}x{recipe['image_size']}: expected it to run, found "
+            f"{type(error).__name__}: {_reason(error)}; if memory is short, try fewer or smaller images"
+        ) from None
+
+
+def _until(wanted: int, fewest: int) -> Iterator[int]:
+    started = time.perf_counter()
+    for done in range(wanted):
+        if done >= fewest and time.perf_counter() - started >= SECONDS:
+            return
+        yield done
+
+
+def _milliseconds(call: Callable[[], Any]) -> float:
+    started = time.perf_counter()
+    call()
+    return round((time.perf_counter() - started) * 1e3, 3)
+
+
+def _reason(error: Exception) -> str:
+    """The line of a message of MindSpore's that says something: others are empty, ruled, or headings between rules."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    return next((line.rstrip(".") for line in lines if line and not line.startswith("-")), "no reason given")
 
 
 def parameters(network: Any) -> list[Parameter]:

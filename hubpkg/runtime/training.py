@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from hubpkg.errors import HubpkgError
-from hubpkg.performance import TrainingTiming
+from hubpkg.performance import Conditions, Timing
 from hubpkg.progress import track
-from hubpkg.runtime import datasets
+from hubpkg.runtime import datasets, machine
 
 WARMUP_STEPS = 5  # left out of timings: the first one compiles, the next ones fill the pipeline and the caches
 
@@ -48,7 +48,7 @@ def learning_rates(recipe: Mapping[str, Any], steps_per_epoch: int) -> list[floa
     return rates + [low] * (recipe["epochs"] * steps_per_epoch - len(rates))
 
 
-def train(network: Any, recipe: Mapping[str, Any], images: datasets.Images, log: Path) -> TrainingTiming:
+def train(network: Any, recipe: Mapping[str, Any], images: datasets.Images, log: Path) -> Timing:
     """Train ``network`` in place by ``recipe``, and write one JSON line a step to ``log``.
 
     Args:
@@ -75,6 +75,7 @@ def train(network: Any, recipe: Mapping[str, Any], images: datasets.Images, log:
     rates = learning_rates(recipe, data.get_dataset_size())
     cell = step_cell(network, recipe, rates)
     milliseconds: list[float] = []
+    before = machine.look()
     with log.open("w", encoding="utf-8") as lines:
         batches = track(_batches(images, data, recipe["epochs"]), "train", len(rates))
         for step, (epoch, batch, labels) in enumerate(batches):
@@ -89,10 +90,15 @@ def train(network: Any, recipe: Mapping[str, Any], images: datasets.Images, log:
             entry = {"step": step + 1, "epoch": epoch + 1, "loss": loss, "lr": rates[step], "ms": milliseconds[-1]}
             lines.write(json.dumps(entry) + "\n")
     network.set_train(False)
-    return timing_of(milliseconds, recipe)
+    return _timing_of(milliseconds, recipe, machine.between(before, machine.look()))
 
 
-def timing_of(step_ms: list[float], recipe: Mapping[str, Any]) -> TrainingTiming:
+def precision_of(recipe: Mapping[str, Any]) -> str:
+    """The precision that the recipe trains in."""
+    return "float32" if recipe.get("amp_level", "O0") == "O0" else "float16"
+
+
+def _timing_of(step_ms: list[float], recipe: Mapping[str, Any], conditions: Conditions) -> Timing:
     """The timing of steps that took ``step_ms`` from the first on, which compiled the graph and then ran as the rest.
 
     Raises:
@@ -101,14 +107,17 @@ def timing_of(step_ms: list[float], recipe: Mapping[str, Any]) -> TrainingTiming
     steady = step_ms[WARMUP_STEPS:]
     if not steady:
         raise HubpkgError(f"epochs: expected more than {WARMUP_STEPS} steps in all, found {len(step_ms)}")
-    return TrainingTiming(
+    return Timing(
+        engine="mindspore",
         devices=1,
         batch_size=recipe["batch_size"],
         image_size=recipe["image_size"],
         jit_level=recipe["jit_level"],
+        precision=precision_of(recipe),
         compile_seconds=round(max(0.0, step_ms[0] - float(np.median(steady))) / 1e3, 3),
-        warmup_steps=WARMUP_STEPS,
-        step_ms=steady,
+        warmup=WARMUP_STEPS,
+        ms=steady,
+        conditions=conditions,
     )
 
 

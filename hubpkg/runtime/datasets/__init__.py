@@ -12,9 +12,21 @@ from typing import Any
 from hubpkg.errors import HubpkgError
 from hubpkg.runtime.datasets import cifar10, digits, imagefolder, imagenet, mnist, survey
 from hubpkg.runtime.datasets.batching import batches, explained, pipeline
-from hubpkg.runtime.datasets.images import Images
+from hubpkg.runtime.datasets.images import Images, from_array
 
-__all__ = ["SOURCES", "Images", "Source", "Split", "batches", "check_recipe", "explained", "find", "load", "pipeline"]
+__all__ = [
+    "SOURCES",
+    "Images",
+    "Source",
+    "Split",
+    "batches",
+    "check_recipe",
+    "explained",
+    "find",
+    "from_array",
+    "load",
+    "pipeline",
+]
 
 
 @dataclass(frozen=True)
