@@ -88,7 +88,7 @@ def equal_networks():
     return theirs.set_train(False), ours.set_train(False)
 
 
-@pytest.mark.parametrize("shape", [(1, 3, 224, 224), (2, 3, 96, 160)])
+@pytest.mark.parametrize("shape", [(1, 3, 224, 224), (2, 3, 96, 160), (2, 3, 32, 128), (3, 3, 32, 32)])
 def test_logits_are_mindcvs(equal_networks, mode, shape):  # noqa: ARG001
     theirs, ours = equal_networks
     images = random_images(*shape)
@@ -151,6 +151,27 @@ def test_cross_covariance_attention(mode, normalize_qk):  # noqa: ARG001
     expected = reference_attention(x, weights, 3, normalize_qk=normalize_qk)
     assert not np.allclose(expected, reference_attention(x, weights, 3, normalize_qk=not normalize_qk), atol=1e-2)
     np.testing.assert_allclose(cell(Tensor(x)).asnumpy(), expected, rtol=0, atol=2e-5)
+
+
+@pytest.mark.compat
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (2, 2), (2, 8), (4, 3)])
+def test_small_grids_give_what_convolutions_give(mode, height, width):  # noqa: ARG001
+    cell = randomise(network.LocalPatchInteraction(6, exact_gelu=False)).set_train()
+    rng = np.random.default_rng(1)
+    x, weights = (Tensor(rng.standard_normal((3, height * width, 6)).astype(np.float32)) for _ in range(2))
+    parameters = cell.trainable_params()
+
+    def results(on_cpu):
+        cell.on_cpu = on_cpu
+
+        def forward(x):
+            return (cell(x, height, width) * weights).sum()
+
+        value, (of_x, of_parameters) = mindspore.value_and_grad(forward, 0, parameters)(x)
+        return [value.asnumpy(), of_x.asnumpy(), *(gradient.asnumpy() for gradient in of_parameters)]
+
+    for found, expected in zip(results(on_cpu=True), results(on_cpu=False), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.compat

@@ -17,6 +17,7 @@ from mindspore.common.initializer import TruncatedNormal, initializer
 
 POSITION_CHANNELS = 32  # sine and cosine channels per axis
 POSITION_TEMPERATURE = 10000
+SMALL_GRID = 16  # tokens up to which a depth-wise convolution is faster as a matrix product on the CPU
 
 
 @ops.constexpr
@@ -53,6 +54,18 @@ def fourier_positions(height, width):
     rows = np.broadcast_to(encode(height)[:, :, None], (POSITION_CHANNELS, height, width))
     columns = np.broadcast_to(encode(width)[:, None, :], (POSITION_CHANNELS, height, width))
     return Tensor(np.concatenate([rows, columns])[None], mindspore.float32)
+
+
+@ops.constexpr
+def neighbours(height, width):
+    """Which token lies where in the 3x3 window of which, a constant of shape (9, N * N) of zeros and ones.
+
+    Element (3 * i + j, m * N + n) is 1 where token m is what kernel element (i, j) meets when the window is at token n.
+    """
+    rows, columns = np.divmod(np.arange(height * width), width)
+    down, right = rows[:, None] - rows + 1, columns[:, None] - columns + 1
+    elements = [(down == i) & (right == j) for i in range(3) for j in range(3)]
+    return Tensor(np.stack(elements).reshape(9, -1), mindspore.float32)
 
 
 def erf(z):
@@ -168,12 +181,24 @@ class LocalPatchInteraction(nn.Cell):
         self.act = GELU(exact_gelu)
         self.bn = nn.BatchNorm2d(dim)
         self.conv2 = nn.Conv2d(dim, dim, 3, pad_mode="pad", padding=1, group=dim, has_bias=True)
+        self.on_cpu = mindspore.get_context("device_target") == "CPU"
 
     def construct(self, x, height, width):
         b, n, c = x.shape
+        if self.on_cpu and n <= SMALL_GRID:
+            # Each channel's convolution is a product with a matrix of N x N, many times faster than the CPU's kernel.
+            window = neighbours(height, width)
+            x = self.act(self.convolve_small(self.conv1, x.transpose((2, 0, 1)), window))  # (C, B, N)
+            x = self.bn(x.reshape((1, c, b, n))).reshape((c, b, n))
+            return self.convolve_small(self.conv2, x, window).transpose((1, 2, 0))  # (B, N, C)
         x = x.transpose((0, 2, 1)).reshape((b, c, height, width))  # (B, C, H, W)
         x = self.conv2(self.bn(self.act(self.conv1(x))))
         return x.reshape((b, c, n)).transpose((0, 2, 1))  # (B, N, C)
+
+    def convolve_small(self, conv, x, window):
+        c, _, n = x.shape  # (C, B, N)
+        matrices = ops.MatMul()(conv.weight.reshape((c, 9)), window).reshape((c, n, n))
+        return ops.BatchMatMul()(x, matrices) + conv.bias.reshape((c, 1, 1))
 
 
 class FeedForward(nn.Cell):
@@ -222,13 +247,13 @@ class ClassAttention(nn.Cell):
     def construct(self, x):
         b, n, c = x.shape
         d = c // self.num_heads
-        qkv = self.qkv(x).reshape((b, n, 3, self.num_heads, d))  # (B, N, 3, h, d)
-        q = qkv[:, 0, 0].expand_dims(2)  # (B, h, 1, d)
-        k = qkv[:, :, 1].transpose((0, 2, 1, 3))  # (B, h, N, d)
-        v = qkv[:, :, 2].transpose((0, 2, 1, 3))  # (B, h, N, d)
-        attention = ops.BatchMatMul(transpose_b=True)(q, k) * d**-0.5  # (B, h, 1, N)
+        qkv = self.qkv(x).transpose((0, 2, 1))  # (B, 3C, N)
+        qkv = qkv.reshape((b, 3 * self.num_heads, d, n))  # (B, 3h, d, N)
+        q, k, v = ops.Split(axis=1, output_num=3)(qkv)  # (B, h, d, N); slices are slower on the CPU
+        attention = ops.BatchMatMul(transpose_a=True)(q[..., :1], k) * d**-0.5  # (B, h, 1, N)
         attention = ops.softmax(attention, axis=-1)
-        return self.proj(ops.BatchMatMul()(attention, v).reshape((b, 1, c)))  # (B, 1, C)
+        x = ops.BatchMatMul(transpose_b=True)(attention, v)  # (B, h, 1, d)
+        return self.proj(x.reshape((b, 1, c)))  # (B, 1, C)
 
 
 class ClassAttentionBlock(nn.Cell):
