@@ -240,4 +240,4 @@ def test_onnxruntime_is_for_the_cpu(hubpkg, checkpoint, tmp_path):
 
 
 def test_the_extra_is_declared():
-    assert 'onnxruntime = ["onnxruntime' in (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    assert 'onnxruntime = ["onnx>=' in (ROOT / "pyproject.toml").read_text(encoding="utf-8")
