@@ -18,7 +18,7 @@ from hubpkg.evaluation import ENGINE_TOLERANCE
 from hubpkg.runtime import datasets, framework, workers
 
 MINDSPORE, ONNX_RUNTIME = "mindspore", "onnxruntime"
-# Images at once, unless another number is asked for: on a CPU few are as fast as many, and more no longer fit its cache.
+# Images at once, unless another number is asked for: on a CPU few are as fast as many, whose values leave its cache.
 BATCH_SIZES = {MINDSPORE: 16, ONNX_RUNTIME: 8}
 _COMPARED = 64  # images, on which ONNX Runtime must agree with MindSpore
 _FILE = "network.onnx"
