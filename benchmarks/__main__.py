@@ -1,9 +1,16 @@
-"""All the benchmarks, in one run: ``python benchmarks [PACKAGE]`` (see fetch.py and load.py for what they need)."""
+"""All the benchmarks, in one run; each script says what it needs, and can be run by itself."""
 
+import argparse
 import subprocess
 import sys
 from pathlib import Path
 
+parser = argparse.ArgumentParser(prog="python benchmarks", description=__doc__)
+parser.add_argument("package", nargs="?", help="for load.py (default: that of digits in dist/)")
+parser.add_argument("--timm", metavar="PYTHON", help="the interpreter of an environment with timm")
+options = parser.parse_args()
+timm = ["--timm", options.timm] if options.timm else []
+package = [options.package] if options.package else []
 # Each in a process of its own: what one imports must not count as the other's memory.
-for script, arguments in (("fetch.py", []), ("load.py", sys.argv[1:])):
+for script, arguments in (("fetch.py", []), ("load.py", package), ("training.py", timm), ("evaluation.py", timm)):
     subprocess.run([sys.executable, "-W", "ignore", Path(__file__).with_name(script), *arguments], check=True)
