@@ -2,9 +2,9 @@
 
 Makes an ImageNet-layout folder of synthetic photos (spectra and sizes of natural ones) and one checkpoint of random
 weights, then evaluates it by each, decoding included and compiling excluded, in processes that take turns; prints
-images a second, their ratios, and whether hubpkg's accuracies are MindCV's. timm's network has weights of its own and is only
-timed. Then two workers against one, and, with --long, the peak memory at 50,000 images against that at --count.
-Needs MindCV and ONNX Runtime; for timm, the Python of an environment that has it.
+images a second, their ratios, and whether hubpkg's accuracies are MindCV's. timm's network has weights of its own and
+is only timed. Then two workers against one, and, with --long, the peak memory at 50,000 images against that at
+--count. Needs MindCV and ONNX Runtime; for timm, the Python of an environment that has it.
 
 python benchmarks/evaluation.py [--timm PYTHON] [--count N] [--runs N] [--long]
 """

@@ -2,8 +2,8 @@
 
 A step is network, loss, gradients and AdamW, with the same label smoothing, learning rate and weight decay: hubpkg's
 as ``hubpkg train`` makes it, MindCV's by its own create_loss, create_optimizer and create_trainer. The two take turns
-in one process after a warm-up, in which MindSpore picks numbers of threads; timm's steps run in a process of their own, before
-and after. Needs MindCV; for timm, the Python of an environment that has it.
+in one process after a warm-up, in which MindSpore picks numbers of threads; timm's steps run in a process of their
+own, before and after. Needs MindCV; for timm, the Python of an environment that has it.
 
 python benchmarks/training.py [--timm PYTHON] [--steps N]
 """
