@@ -2,7 +2,6 @@
 
 import io
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ import yaml
 
 from hubpkg import documents
 from hubpkg.errors import HubpkgError, InvalidDocumentError
+from hubpkg.lint.figures import PART
 
 TEMPLATE = 1  # of the cards made now; a released template is never edited, a new one gets a new number
 
@@ -82,10 +82,10 @@ def parse_evaluation(text: str) -> dict[str, float]:
     """
     metrics: dict[str, float] = {}
     for part in text.split("|"):
-        match = re.fullmatch(r"\s*(\S*?[^\d.\s])(\d+(?:\.\d+)?(?:e-?\d+)?)\s*", part)
-        if match is None or match[1] in metrics:
+        match = PART.fullmatch(part)
+        if match is None or match["name"] in metrics:
             raise HubpkgError(f"evaluation: expected parts such as 'top1acc77.27', each metric once, found {part!r}")
-        metrics[match[1]] = float(match[2])
+        metrics[match["name"]] = float(match["number"])
     return metrics
 
 

@@ -308,6 +308,31 @@ def _verify(options: argparse.Namespace) -> int:
     return 0 if all(result.ok for result in results) else _FINDING
 
 
+def _lint(options: argparse.Namespace) -> int:
+    from hubpkg.lint import command
+
+    return command.lint(options, _say)
+
+
+def _explain(options: argparse.Namespace) -> int:
+    from hubpkg.lint import explanation
+
+    if options.json:
+        _print_json([explanation.as_json(rule) for rule in explanation.find(options.rules, every=options.all)])
+    else:
+        print(explanation.page(options.rules, every=options.all), end="")
+    return 0
+
+
+def _completion(options: argparse.Namespace) -> int:
+    try:
+        import shtab
+    except ModuleNotFoundError:
+        raise HubpkgError("expected shtab, found none; install it with: pip install 'hubpkg[completion]'") from None
+    print(shtab.complete(_parser(), options.shell))
+    return 0
+
+
 def _packages_in(dist: Path) -> list[Path]:
     found = sorted(path for path in dist.glob("*") if path.is_dir() and not path.name.startswith("."))
     if not found:
@@ -420,6 +445,13 @@ def _parser() -> argparse.ArgumentParser:
     verify.add_argument("--rerun", action="store_true", help="load the package and evaluate it again, image by image")
     _add_engine_argument(verify, _ENGINE_HELP)
     _add_run_arguments(verify)
+
+    _add_lint_arguments(command("lint", _lint, "check cards: format, fields, links, figures; no framework, no network"))
+    explain = command("explain", _explain, "say what a rule of lint finds, why, and what is right instead")
+    explain.add_argument("rules", nargs="*", metavar="RULE", help="a rule's code or name, or a family")
+    explain.add_argument("--all", action="store_true", help="explain every rule: the page docs/rules.md")
+    completion = command("completion", _completion, "print a shell's completion of this command line")
+    completion.add_argument("shell", choices=["bash", "zsh", "tcsh"], help="which shell")
     return parser
 
 
@@ -507,6 +539,43 @@ def _add_policy_arguments(parser: argparse.ArgumentParser) -> None:
         ("--allow-short-digest", "accept a sha256 cut to 8 digits or more; the whole one is then kept in hubpkg.lock"),
     ):
         parser.add_argument(name, action="store_true", default=None, help=help_text)
+
+
+def _add_lint_arguments(lint: argparse.ArgumentParser) -> None:
+    lint.epilog = "Exit status: 0 nothing found; 1 something found; 2 a path or the configuration can't be used."
+    lint.add_argument(
+        "paths", nargs="+", metavar="PATH", help="a card, a folder of cards (*.md), or '-' for standard input"
+    )
+    for name, what in (("--select", "check only these"), ("--ignore", "leave these out too")):
+        lint.add_argument(
+            name,
+            action="append",
+            default=[],
+            metavar="RULE,..",
+            help=f"{what}: codes or their beginnings, names, families, ALL",
+        )
+    lint.add_argument("--fix", action="store_true", help="mend what is mechanical and safe, in place")
+    lint.add_argument("--diff", action="store_true", help="show what --fix would change, and change nothing")
+    lint.add_argument(
+        "--format",
+        choices=["text", "json", "sarif", "github"],
+        default="text",
+        help="text (default), JSON, SARIF 2.1.0, or annotations of GitHub Actions",
+    )
+    lint.add_argument("--statistics", action="store_true", help="count the findings of each rule")
+    lint.add_argument("--baseline", type=Path, metavar="FILE", help="report only findings that are not in this file")
+    lint.add_argument("--update-baseline", action="store_true", help="write the findings to the baseline")
+    lint.add_argument("--online", action="store_true", help="request the links, too")
+    lint.add_argument("--assets", type=Path, metavar="DIR", help="compare digests with those of the files in DIR")
+    lint.add_argument("--checkout", type=Path, metavar="DIR", help="look for repo-link's entrypoint in this clone")
+    lint.add_argument(
+        "--target",
+        choices=["hub", "hubpkg"],
+        help="whose rules: what hubpkg promises (default), or what the hub's validator accepts",
+    )
+    lint.add_argument(
+        "--config", type=Path, metavar="FILE", help="a pyproject.toml or hubpkg.toml (default: the nearest)"
+    )
 
 
 def _add_job_arguments(parser: argparse.ArgumentParser) -> None:

@@ -28,10 +28,14 @@ class Connections(HTTPAdapter):
         was_cut: whether the deadline came.
     """
 
-    def __init__(self, name: str, stall_seconds: float, deadline: float) -> None:
-        """Serve the request that errors call ``name``, until ``deadline`` on the monotonic clock."""
+    def __init__(self, name: str, stall_seconds: float, deadline: float, *, public_only: bool = False) -> None:
+        """Serve the request that errors call ``name``, until ``deadline`` on the monotonic clock.
+
+        With ``public_only`` its URL, too, may lead to no private address.
+        """
         self._name, self._stall_seconds, self._deadline = name, stall_seconds, deadline
-        self._seen_public = self._sent_by_public = self.was_cut = False
+        self._public_only = self._sent_by_public = public_only
+        self._seen_public = self.was_cut = False
         self._lines: list[socket.socket] = []
         self._done = threading.Event()
         self._watch = threading.Thread(target=self._cut, daemon=True)
@@ -51,13 +55,22 @@ class Connections(HTTPAdapter):
         """Put the deadline off: a byte was gained."""
         self._deadline = time.monotonic() + self._stall_seconds
 
+    def begin(self, url: str) -> None:
+        """Note that ``url`` is asked next.
+
+        Raises:
+            FetchError: it names a private host, and only public ones may be asked.
+        """
+        if self._public_only and _is_private(url):
+            raise FetchError(f"{self._name}: expected a public address, found a private one")
+
     def redirect(self, here: str, there: str) -> None:
         """Note that ``here`` sends the request to the URL ``there``.
 
         Raises:
             FetchError: a proxy would take it from a public host to a private one.
         """
-        self._sent_by_public = self._seen_public
+        self._sent_by_public = self._seen_public or self._public_only
         # A proxy connects by itself: of the host that it connects to, nothing but the name is known here.
         proxied = select_proxy(there, get_environ_proxies(there)) is not None
         if proxied and _is_private(there) and not _is_private(here):
@@ -80,7 +93,8 @@ class Connections(HTTPAdapter):
         self._seen_public = self._seen_public or is_public(address)
         if self._sent_by_public and not is_public(address):
             line.close()
-            raise FetchError(f"{self._name}: expected a redirect to a public address, found one to {address}")
+            what = "a public address" if self._public_only else "a redirect to a public address"
+            raise FetchError(f"{self._name}: expected {what}, found one to {address}")
         return self._keep(line)
 
     def _keep(self, line: socket.socket) -> socket.socket:

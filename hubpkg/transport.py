@@ -198,8 +198,18 @@ def body(response: "requests.Response") -> Iterator[bytes]:
 
 
 @contextmanager
-def get(url: str, headers: Mapping[str, str], policy: Policy, deadline: float) -> Iterator["requests.Response"]:
+def get(  # noqa: PLR0913 - the two last are for lint, which asks for strangers' links
+    url: str,
+    headers: Mapping[str, str],
+    policy: Policy,
+    deadline: float,
+    *,
+    method: str = "GET",
+    public_only: bool = False,
+) -> Iterator["requests.Response"]:
     """The answer to a request for ``url``, after at most 5 redirects, none of which leads where it must not.
+
+    With ``public_only`` no address is asked that not the whole internet can reach: the URL is a stranger's.
 
     The connection is cut at ``deadline``, on the monotonic clock; what :func:`body` gives puts it off. Proxies,
     ``.netrc`` and certificates are taken from the environment, as requests does.
@@ -214,15 +224,18 @@ def get(url: str, headers: Mapping[str, str], policy: Policy, deadline: float) -
             # Called even where redirects are not followed; it would read their bodies, however long they are.
             return iter(())
 
-    with Session() as session, Connections(shown(url), policy.stall_seconds, deadline) as guard:
+    guarded = Connections(shown(url), policy.stall_seconds, deadline, public_only=public_only)
+    with Session() as session, guarded as guard:
         session.mount("http://", guard)
         session.mount("https://", guard)
         session.headers["Accept-Encoding"] = "identity"
         here = url
         for _ in range(_REDIRECTS + 1):
             check_scheme(here, policy)
+            guard.begin(here)
             try:
-                response = session.get(
+                response = session.request(
+                    method,
                     here,
                     headers=headers,
                     stream=True,

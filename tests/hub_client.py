@@ -22,7 +22,7 @@ BACKENDS = {"cpu", "gpu", "ascend"}
 FORMATS = {"air", "ckpt", "onnx", "mindir", "mslite"}
 SUFFIXES = {".ckpt", ".air", ".geir", ".meta", ".onnx"}
 REPO_LINK = re.compile(r"https?://[^/\s]+\.com/[^/\s]+/[^/\s]+/tree/[^/\s]+/(?:[^/\s]+/)*[^/\s]+")
-DATASETS = Path(__file__).with_name("data") / "hub-datasets.txt"
+DATASETS = Path(__file__).parents[1] / "hubpkg" / "lint" / "hub-datasets.txt"
 
 
 class RefusedError(Exception):
