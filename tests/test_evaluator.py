@@ -37,6 +37,7 @@ def evaluate(hubpkg, checkpoint, tmp_path):
     return run
 
 
+@pytest.mark.compat
 @pytest.mark.parametrize(
     ("arguments", "tolerance"),
     [

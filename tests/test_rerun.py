@@ -39,6 +39,12 @@ def test_a_fresh_package_passes(hubpkg, small_package):
     assert re.search(r"^  ok   rerun: 360 images evaluated again by onnxruntime: 0 differ, ", done.stdout, re.MULTILINE)
 
 
+def test_another_engine_reruns_within_the_tolerance_between_engines(package):
+    _, check = checks_of(package, "mindspore")
+    assert check.ok
+    assert re.match(r"360 images evaluated again by mindspore: 0 differ, .*, the tolerance 0.001$", check.detail)
+
+
 def test_a_package_that_does_not_verify_is_not_run(hubpkg, package):
     (package / ENTRY).write_text("raise AssertionError('run')\n", encoding="utf-8")
     done = hubpkg("verify", "--rerun", package)

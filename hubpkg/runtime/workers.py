@@ -25,6 +25,7 @@ from hubpkg.runtime import framework
 _SCHEDULER, _WORKER = "MS_SCHED", "MS_WORKER"  # what msrun calls its processes, in MS_ROLE
 _LINES = 20  # of a worker's log in an error
 _PATIENCE = 10  # seconds for processes that were told to end
+_POLL_SECONDS = 0.2
 _LONGEST = timedelta(days=7)  # that one process waits for another
 
 
@@ -56,9 +57,14 @@ class Group:
         if self.size == 1:
             return [value]
         if self.is_first:
-            return [value, *(self.store.get(str(rank)).decode() for rank in range(1, self.size))]
+            return [value, *(self._received(rank) for rank in range(1, self.size))]
         self.store.set(str(self.rank), value)
         return []
+
+    def _received(self, rank: int) -> str:
+        while not (value := self.store.get(str(rank))):  # which does not wait in MindSpore 2.7
+            time.sleep(_POLL_SECONDS)
+        return str(value, "utf-8")
 
 
 def is_worker() -> bool:
@@ -153,7 +159,7 @@ def _free_port() -> int:
 def _wait(msrun: "subprocess.Popen[bytes]", log: Path) -> str | None:
     """Wait for the end, and give what went wrong: msrun itself waits long after a worker's death for the scheduler."""
     while msrun.poll() is None:
-        time.sleep(0.2)
+        time.sleep(_POLL_SECONDS)
         if death := re.search(rb"Worker process (\d+) exit with exception\. Error code: (-?\d+)", log.read_bytes()):
             time.sleep(1)  # in which msrun ends the other workers
             _end(msrun)
