@@ -61,7 +61,7 @@ def measure(job: Job, weights: Path, target: Path) -> dict[str, Any]:
         partial.replace(target)
         journal.remove()
     return {
-        "images_per_second": run.images_per_second,
+        "images_per_second": round(run.images_per_second, 3) if run.images_per_second else None,
         "resumed": run.resumed,
         "workers": workers.group().size,
         "engine": run.engine["name"],
