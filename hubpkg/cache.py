@@ -46,7 +46,8 @@ class Entry:
     """Something in the cache that can be listed and removed.
 
     Attributes:
-        kind: ``file``, ``code``, ``stage``, ``survey`` (what was found in a dataset), ``partial`` (a download that
+        kind: ``file``, ``code``, ``stage``, ``survey`` (what was found in a dataset), ``evaluation`` (the
+            journal of one that was stopped), ``logs`` (of workers that failed), ``partial`` (a download that
             goes on when it is asked for again) or ``damaged`` (set aside).
         name: a file's SHA-256, or what the entry is called in its folder.
         size: bytes.

@@ -5,6 +5,7 @@ import errno
 import io
 import json
 import os
+import shlex
 import signal
 import sys
 import warnings
@@ -30,12 +31,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):  # a terminal of another encoding shows what it can
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    # MindSpore, once it has compiled, answers Ctrl-C by sending itself SIGTERM: both are an interruption.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # MindSpore, once it has compiled, answers Ctrl-C by sending itself SIGTERM: both are an interruption. So is closing
+    # the terminal, unless nohup has it ignored.
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler)
     options = _parser().parse_args(arguments)
     options.arguments = sys.argv[1:] if arguments is None else list(arguments)
-    if "MS_ROLE" in os.environ and options.run not in (_evaluate, _benchmark):
-        _say("hubpkg: error: expected evaluate or benchmark under msrun, found another command; some have --workers")
+    if fault := _misused_workers(options):
+        _say(f"hubpkg: error: {fault}")
         return _UNUSABLE
     os.environ.setdefault("GLOG_v", "4")  # MindSpore raises its errors too; its log would only say them twice
     try:
@@ -65,6 +69,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     else:
         return status
     return _UNUSABLE
+
+
+def _misused_workers(options: argparse.Namespace) -> str | None:
+    if getattr(options, "msrun", None) and not options.workers:
+        return "--msrun: expected it with --workers, found it alone"
+    if "MS_ROLE" in os.environ and options.run not in (_evaluate, _benchmark):
+        return "expected evaluate or benchmark under msrun, found another command; some have --workers"
+    return None
 
 
 def _say(line: str) -> None:
@@ -251,7 +263,7 @@ def _benchmark(options: argparse.Namespace) -> int:
     if key is not None and getattr(setting, benchmark.SWEEPS[key]) is not None:
         raise HubpkgError(f"--{key}: expected it alone or as --sweep {key}=..., found both")
     result: dict[str, Any] | None
-    if job.workers > 1:
+    if job.workers > 1 and "MS_ROLE" not in os.environ:
         result = benchmark.in_workers(job, key, options.out, options.arguments)
     elif key is None:
         result = benchmark.benchmark(job, setting, options.out)
@@ -516,13 +528,23 @@ def _add_benchmark_arguments(parser: argparse.ArgumentParser) -> None:
     _add_device_argument(parser)
 
 
+def _options(value: str) -> str:
+    shlex.split(value)
+    return value
+
+
+_options.__name__ = "list of options"
+
+
 def _add_engine_argument(parser: argparse.ArgumentParser, help_text: str) -> None:
     parser.add_argument("--engine", choices=["mindspore", "onnxruntime"], metavar="NAME", help=help_text)
 
 
 def _add_worker_arguments(parser: argparse.ArgumentParser, help_text: str) -> None:
     parser.add_argument("--workers", type=_positive, metavar="N", help=help_text)
-    parser.add_argument("--msrun", metavar="OPTIONS", help="for msrun, which starts them: --msrun=--bind_core=True")
+    parser.add_argument(
+        "--msrun", type=_options, metavar="OPTIONS", help="for msrun, which starts them: --msrun=--bind_core=True"
+    )
 
 
 def _add_policy_arguments(parser: argparse.ArgumentParser) -> None:

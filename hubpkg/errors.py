@@ -43,5 +43,9 @@ class NotPinnedError(HubpkgError):
     """Nothing says which bytes are the right ones, and nobody said that they are trusted."""
 
 
+class LogitsError(HubpkgError):
+    """A network gives logits that are not finite."""
+
+
 class EngineError(HubpkgError):
     """An engine is not there, or can't be trusted with the network."""

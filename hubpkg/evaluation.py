@@ -114,7 +114,7 @@ def compare(stored: Sequence[Prediction], rerun: Sequence[Prediction], tolerance
             continue
         was: Mapping[int, float] = dict(zip(old.classes, old.logits, strict=True))
         now: Mapping[int, float] = dict(zip(new.classes, new.logits, strict=True))
-        moves = [abs(a - b) for a, b in zip(old.logits, new.logits, strict=False)]
+        moves = [abs(a - b) for a, b in zip(old.ranked, new.ranked, strict=False)]
         moves += [abs(logit - now[c]) for c, logit in was.items() if c in now]
         # A class that is not among the five has at most the logit of the last one that is.
         moves += [logit - new.logits[-1] for c, logit in was.items() if c not in now]
@@ -123,8 +123,8 @@ def compare(stored: Sequence[Prediction], rerun: Sequence[Prediction], tolerance
         largest = max(largest, move)
         if old.label != new.label:
             differing.append(f"{old.image}: expected label {old.label}, found {new.label}")
-        elif len(old.classes) != len(new.classes):
-            differing.append(f"{old.image}: expected {len(old.classes)} classes, found {len(new.classes)}")
+        elif len(old.ranked) != len(new.ranked):
+            differing.append(f"{old.image}: expected {len(old.ranked)} logits, found {len(new.ranked)}")
         elif move > tolerance:
             differing.append(
                 f"{old.image}: expected classes {old.classes}, found {new.classes}; "

@@ -1,11 +1,12 @@
 """Evaluate a checkpoint on a job's test images, in this process or in many."""
 
 import json
+import os
 import tempfile
 from pathlib import Path
 from typing import Any
 
-from hubpkg import checkpoint, evaluation, manifest, predictions
+from hubpkg import cache, checkpoint, evaluation, manifest, predictions
 from hubpkg.errors import HubpkgError
 from hubpkg.job import Job, check_writable
 
@@ -41,7 +42,10 @@ def evaluate(job: Job, weights: Path, out: Path) -> dict[str, Any] | None:
         **run,
         "predictions": str(out / name),
     }
-    (out / f"{job.spec.package_name}.evaluation.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    figures = out / f"{job.spec.package_name}.evaluation.json"
+    partial = figures.with_suffix(f".{os.getpid()}")
+    partial.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    partial.replace(figures)
     return result
 
 
@@ -52,15 +56,25 @@ def measure(job: Job, weights: Path, target: Path) -> dict[str, Any]:
     """
     from hubpkg.runtime import workers
 
-    if job.workers > 1 and not workers.is_worker():
-        return _measure_in_workers(job, weights, target)
-    run, journal = _predict(job, weights)
+    if workers.is_worker():
+        return _measure_here(job, weights, target)
+    running = manifest.digest({"weights": manifest.record(weights).sha256, "data": job.test.sha256})
+    with cache.locked(cache.lock_of(f"evaluation-{running[:16]}"), job.report):  # two would do the same work
+        return (_measure_in_workers if job.workers > 1 else _measure_here)(job, weights, target)
+
+
+def _measure_here(job: Job, weights: Path, target: Path) -> dict[str, Any]:
+    from hubpkg.runtime import workers
+
+    run = _predict(job, weights)
     if workers.group().is_first:
-        partial = target.with_suffix(".partial")
+        partial = target.with_suffix(f".{os.getpid()}")
         predictions.write(partial, run.predictions)
         partial.replace(target)
-        journal.remove()
+        if not workers.is_launched():  # else the launcher has still to put the predictions in place
+            run.journal.remove()
     return {
+        "journal": run.journal.key,
         "images_per_second": round(run.images_per_second, 3) if run.images_per_second else None,
         "resumed": run.resumed,
         "workers": workers.group().size,
@@ -73,7 +87,7 @@ def _measure_in_workers(job: Job, weights: Path, target: Path) -> dict[str, Any]
     from hubpkg.runtime import workers
 
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".workers-") as out:
-        options = {
+        options: dict[str, Any] = {
             "--dataset": job.spec.dataset,
             "--checkpoint": weights.absolute(),
             "--out": out,
@@ -82,17 +96,18 @@ def _measure_in_workers(job: Job, weights: Path, target: Path) -> dict[str, Any]
             "--device": job.device,
             "--batch-size": job.batch_size,
         }
-        given = [
-            str(part) for key, value in options.items() if value is not None for part in (key, value) if part != ""
-        ]
-        workers.launch(job.workers, job.msrun, ["evaluate", str(job.spec.name), *given], job.report)
+        given = [f"{key}={value}" for key, value in options.items() if value is not None]
+        given += ["--skip-damaged"] if job.skip_damaged else []
+        workers.launch(job.workers, job.msrun, ["evaluate", job.spec.name, *given], job.report)
         Path(out, f"{job.spec.package_name}.predictions.csv").replace(target)
         result = json.loads(Path(out, f"{job.spec.package_name}.evaluation.json").read_text(encoding="utf-8"))
-    return {key: result[key] for key in ("images_per_second", "resumed", "workers", "engine", "engine_facts")}
+    predictions.Journal(result["journal"]).remove()
+    keys = ("journal", "images_per_second", "resumed", "workers", "engine", "engine_facts")
+    return {key: result[key] for key in keys}
 
 
-def _predict(job: Job, weights: Path) -> tuple[Any, Any]:
-    """What the network with ``weights`` says of the test images, and the journal, to remove once that is kept."""
+def _predict(job: Job, weights: Path) -> Any:
+    """What the network with ``weights`` says of the test images."""
     from hubpkg.runtime import engines, inference, workers
 
     def network() -> Any:
@@ -105,4 +120,4 @@ def _predict(job: Job, weights: Path) -> tuple[Any, Any]:
     identity = {**job.base, "checkpoint": manifest.record(weights).sha256}
     task = engines.Task(network, identity, job.test, job.spec.recipe, job.batch_size, job.report)
     engine = engines.prepare(job.engine, task, job.device)
-    return inference.predict(task, engine), inference.journal_of(task, engine)
+    return inference.predict(task, engine)

@@ -43,14 +43,10 @@ class Job:
         """What the results of every stage depend on, the data aside."""
         from hubpkg.runtime import environment
 
-        modules = [environment, checkpoint, entrypoint, evaluation, performance, predictions]
-        runtime, *files = (Path(str(module.__file__)) for module in modules)
-        code = [*runtime.parent.rglob("*.py"), *runtime.parent.rglob("*.txt"), *files]
-        root = runtime.parent.parent
         return {
             "environment": environment.capture(),
             "device": self.device,
-            "code": manifest.digest({str(f.relative_to(root)): manifest.record(f).sha256 for f in code}),
+            "code": code_digest(),
             "model": manifest.digest({n: manifest.record(file).sha256 for n, file in self.spec.code_files.items()}),
             "recipe": dict(self.spec.recipe),
         }
@@ -117,6 +113,17 @@ class Job:
                 f"{self.spec.folder}: expected logits of shape (1, {recipe['num_classes']}), found {tuple(found)}"
             )
         return network
+
+
+def code_digest() -> str:
+    """The digest of hubpkg's own code that measurements depend on."""
+    from hubpkg.runtime import environment
+
+    modules = [environment, checkpoint, entrypoint, evaluation, performance, predictions]
+    runtime, *files = (Path(str(module.__file__)) for module in modules)
+    code = [*runtime.parent.rglob("*.py"), *runtime.parent.rglob("*.txt"), *files]
+    root = runtime.parent.parent
+    return manifest.digest({str(f.relative_to(root)): manifest.record(f).sha256 for f in code})
 
 
 def check_writable(out: Path) -> None:

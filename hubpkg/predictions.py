@@ -113,12 +113,14 @@ class Journal:
     Several processes may write to one journal, each to a file of its own; a line that was cut short is left out.
 
     Attributes:
+        key: what its predictions depend on.
         folder: of the files.
         done: what earlier runs predicted, by image.
     """
 
     def __init__(self, key: str) -> None:
         """Open the journal of the evaluation ``key``, a digest of all that its predictions depend on."""
+        self.key = key
         self.folder = cache.folder() / "evaluation" / key
         self._file = self.folder / f"{uuid.uuid4().hex}.csv"
         self.done: dict[str, Prediction] = {}

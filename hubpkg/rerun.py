@@ -3,9 +3,11 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from hubpkg import evaluation, hub, manifest, predictions
-from hubpkg.errors import HubpkgError
+from hubpkg.errors import HubpkgError, LogitsError
+from hubpkg.job import code_digest
 from hubpkg.verification import Check, Verification
 
 _SHOWN = 5  # images in a check's detail; the rest is counted
@@ -39,6 +41,24 @@ def verify(result: Verification, where: Where) -> Verification:
     return replace(result, checks=(*result.checks, *_checks(result.package, where)))
 
 
+class _NotLoadedError(Exception):
+    """The package does not load."""
+
+
+def _loaded(package: Path, entry: str) -> Any:
+    try:
+        return hub.load(str(package))
+    except HubpkgError as error:
+        raise _NotLoadedError(str(error)) from None
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - what the package's code raises is a finding
+        raise _NotLoadedError(_raised(entry, error)) from None
+
+
+def _raised(entry: str, error: BaseException) -> str:
+    message = str(error).partition("\n")[0]
+    return f"{entry}: running it raised {type(error).__name__}: {message}"
+
+
 def _checks(package: Path, where: Where) -> Iterator[Check]:
     from hubpkg.runtime import datasets, engines, environment, framework, inference
 
@@ -56,19 +76,20 @@ def _checks(package: Path, where: Where) -> Iterator[Check]:
         "package": manifest.record(package / manifest.NAME).sha256,
         "environment": environment.capture(),
         "device": where.device,
+        "code": code_digest(),
     }
-    task = engines.Task(lambda: hub.load(str(package)), identity, split, recipe, None, where.report)
     try:
-        engine = engines.prepare(where.engine, task, where.device)
-        run = inference.predict(task, engine)
-        inference.journal_of(task, engine).remove()
-    except HubpkgError as error:
+        network = _loaded(package, contents["entry"])
+        task = engines.Task(lambda: network, identity, split, recipe, None, where.report)
+        run = inference.predict(task, engines.prepare(where.engine, task, where.device))
+        run.journal.remove()
+    except (_NotLoadedError, LogitsError) as error:
         yield Check("rerun", ok=False, detail=str(error))
         return
+    except (HubpkgError, OSError):  # the environment lacks something
+        raise
     except (Exception, SystemExit) as error:  # noqa: BLE001 - what the package's code raises is a finding
-        message = str(error).partition("\n")[0]
-        detail = f"{contents['entry']}: running it raised {type(error).__name__}: {message}"
-        yield Check("rerun", ok=False, detail=detail)
+        yield Check("rerun", ok=False, detail=_raised(contents["entry"], error))
         return
     measured = contents["evaluation"]
     if run.engine["name"] == measured["engine"]["name"]:

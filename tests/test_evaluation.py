@@ -102,7 +102,7 @@ def test_images_are_compared_by_name_and_every_difference_is_told():
     assert compare(stored, rerun, 1e-3).differing == (
         "b: not in the dataset any more",
         "c: expected label 1, found 2",
-        "d: expected 4 classes, found 5",
+        "d: expected 4 logits, found 6",
         "e: not among the stored predictions",
     )
     assert compare(stored, stored, 0).differing == ()

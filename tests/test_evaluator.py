@@ -4,13 +4,15 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
-from conftest import ROOT, SMALL
+from conftest import SMALL
 
 from hubpkg import evaluation, predictions
 
@@ -151,6 +153,12 @@ def test_what_a_worker_found_wrong_is_told(hubpkg, checkpoint, tmp_path):
     assert "unrecognized" in done.stderr or "--bind_cores" in done.stderr
 
 
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
 def test_msrun_starts_evaluate_on_its_own(checkpoint, models, small_package, tmp_path):
     """As on many machines, where nothing but msrun starts the processes."""
     python = tmp_path / "bin" / "python"
@@ -159,7 +167,7 @@ def test_msrun_starts_evaluate_on_its_own(checkpoint, models, small_package, tmp
     python.chmod(0o755)
     command = [
         *(sys.executable, "-m", "mindspore.parallel.cluster.run", "--worker_num=2", "--local_worker_num=2"),
-        *("--join=True", "--master_port=10461", f"--log_dir={tmp_path / 'logs'}", "--bind_core=True"),
+        *("--join=True", f"--master_port={free_port()}", f"--log_dir={tmp_path / 'logs'}", "--bind_core=True"),
         *("python", "-m", "hubpkg", "evaluate", SMALL, "--checkpoint", str(checkpoint), "--out", str(tmp_path)),
     ]
     cache = tmp_path / "cache"
@@ -179,6 +187,48 @@ def test_msrun_starts_evaluate_on_its_own(checkpoint, models, small_package, tmp
     first, second = ((tmp_path / "logs" / f"worker_{rank}.log").read_text() for rank in (0, 1))
     assert "top-1" in first
     assert "top-1" not in second
+
+
+def test_workers_leave_damaged_images_out_too(hubpkg, models, tmp_path):
+    """Of an image folder: the recipe for digits, for images of one channel, has to be one for it."""
+    from PIL import Image
+
+    shutil.copytree(models, tmp_path / "models")
+    small = tmp_path / "models" / SMALL
+    recipe = (small / "recipes" / "digits.yaml").read_text(encoding="utf-8")
+    for old, new in (
+        ("digits", "imagefolder"),
+        ("num_classes: 10", "num_classes: 2"),
+        ("in_channels: 1", "in_channels: 3"),
+    ):
+        recipe = recipe.replace(old, new)
+    recipe = recipe.replace("mean: [0.5]", "mean: [0.5, 0.5, 0.5]").replace("std: [0.5]", "std: [0.5, 0.5, 0.5]")
+    (small / "recipes" / "imagefolder.yaml").write_text(recipe, encoding="utf-8")
+    described = (small / "model.yaml").read_text(encoding="utf-8")
+    (small / "model.yaml").write_text(
+        described.replace("  digits: {}", "  digits: {}\n  imagefolder: {}"), encoding="utf-8"
+    )
+    for name in ("a", "b"):
+        (tmp_path / "images" / "val" / name).mkdir(parents=True)
+        for index in range(4):
+            Image.effect_noise((40, 40), 50).convert("RGB").save(tmp_path / "images" / "val" / name / f"{index}.png")
+    (tmp_path / "images" / "val" / "a" / "0.png").write_bytes(b"none")
+    env = {"HUBPKG_MODELS": str(tmp_path / "models")}
+    arguments = (SMALL, "--dataset", "imagefolder", "--data-dir", tmp_path / "images", "--out", tmp_path)
+    made = tmp_path / "made.ckpt"
+    code = f"""
+from pathlib import Path
+from hubpkg import checkpoint, job, spec
+run = job.Job(spec.read_spec({SMALL!r}, "imagefolder"), None, "CPU", print)
+checkpoint.save(run.network(), Path({str(made)!r}))
+"""
+    subprocess.run([sys.executable, "-c", code], env={**os.environ, **env}, check=True, capture_output=True)
+    options = ("--checkpoint", made, "--workers", "2", "--engine", "mindspore", "--json")
+    assert hubpkg("evaluate", *arguments, *options, env=env).returncode == 2
+    done = hubpkg("evaluate", *arguments, *options, "--skip-damaged", env=env)
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert (result["samples"], result["damaged"], result["workers"]) == (7, 1, 2)
 
 
 def test_no_other_command_runs_under_msrun(hubpkg, small_package):
@@ -240,5 +290,25 @@ def test_onnxruntime_is_for_the_cpu(hubpkg, checkpoint, tmp_path):
     assert "expected the device CPU, found Ascend" in done.stderr
 
 
-def test_the_extra_is_declared():
-    assert 'onnxruntime = ["onnx>=' in (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+def test_a_journal_is_of_one_network_data_and_engine_alone(monkeypatch, tmp_path):
+    from hubpkg.runtime import datasets, engines, inference
+
+    monkeypatch.setenv("HUBPKG_CACHE", str(tmp_path))
+
+    def key(identity="network", data="data", damaged=(), batch_size=None, **facts):
+        split = datasets.Split(None, data, damaged)
+        task = engines.Task(None, {"checkpoint": identity}, split, {}, batch_size, None)
+        engine = SimpleNamespace(facts={"name": "mindspore", "version": "2.8.0", "compared": None, **facts})
+        return inference.journal_of(task, engine).key
+
+    others = [{"identity": "x"}, {"data": "x"}, {"damaged": ("x",)}, {"name": "onnxruntime"}, {"version": "2.9.0"}]
+    assert len({key(), *(key(**other) for other in others)}) == 1 + len(others)
+    assert key(batch_size=3) == key(compared=1) == key()
+
+
+def test_msrun_options_are_for_workers(hubpkg, checkpoint):
+    done = hubpkg("evaluate", SMALL, "--checkpoint", checkpoint, "--msrun=--bind_core=True")
+    assert done.returncode == 2
+    assert "--msrun: expected it with --workers, found it alone" in done.stderr
+    done = hubpkg("evaluate", SMALL, "--checkpoint", checkpoint, "--workers=2", "--msrun='")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)

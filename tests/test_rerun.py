@@ -160,3 +160,20 @@ def test_a_package_that_cannot_be_run_is_a_finding(package, monkeypatch, tmp_pat
     (package / ENTRY).write_text(source, encoding="utf-8")
     reseal(package)
     assert found in finding(package)
+
+
+def test_a_hidden_or_changed_sixth_logit_is_found(package):
+    file = package / predictions.FILE
+    first, second, *rest = predictions.read(file)
+    predictions.write(file, [replace(p, next_logit=p.next_logit - 0.01) for p in (first, second)] + rest)
+    remake(package)
+    assert finding(package).startswith("360 images evaluated again by onnxruntime: 2 differ, ")
+    predictions.write(file, [replace(p, next_logit=None) for p in (first, second, *rest)])
+    remake(package)
+    assert "expected 5 logits, found 6" in finding(package)
+
+
+def test_a_cache_that_cannot_be_written_is_no_finding(hubpkg, package):
+    done = hubpkg("verify", "--rerun", package, env={"HUBPKG_CACHE": "/dev/null/x"})
+    assert done.returncode == 2
+    assert "expected a cache folder that can be written" in done.stderr

@@ -1,9 +1,11 @@
 """What runs a network on images: MindSpore, or ONNX Runtime on an export of it."""
 
+import importlib
 import importlib.util
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib import metadata
 from pathlib import Path
@@ -47,7 +49,9 @@ def version(name: str) -> str | None:
     """The version of the engine ``name``; None if it is ONNX Runtime and not installed."""
     if name == MINDSPORE:
         return framework.version()
-    return metadata.version(name) if importlib.util.find_spec(name) else None
+    if importlib.util.find_spec(name) is None:
+        return None
+    return str(importlib.import_module(name).__version__)  # whatever the distribution is called
 
 
 @dataclass(frozen=True)
@@ -117,7 +121,7 @@ class OnnxRuntime:
             "network": task.identity,
             "data": task.split.sha256,
             "batch_size": self.batch_size,
-            "versions": [version(MINDSPORE), version(ONNX_RUNTIME)],
+            "versions": [version(MINDSPORE), version(ONNX_RUNTIME), metadata.version("onnx")],
         }
         folder = stages.run("export", inputs, lambda folder: self._export(task, folder), task.report)
         self._session = _session(folder / _FILE)
@@ -137,12 +141,19 @@ class OnnxRuntime:
 
         from hubpkg.runtime import onnx_graph
 
-        network = MindSpore(Task(**{**vars(task), "batch_size": self.batch_size}))
+        network = MindSpore(replace(task, batch_size=self.batch_size))
         recipe = task.recipe
         shape = (self.batch_size, recipe["in_channels"], recipe["image_size"], recipe["image_size"])
         framework.export_onnx(network._network, shape, folder / _FILE)  # noqa: SLF001 - the one beside it
-        onnx.save(onnx_graph.optimized(onnx.load(folder / _FILE)), folder / _FILE)
-        session = _session(folder / _FILE)
+        try:
+            onnx.save(onnx_graph.optimized(onnx.load(folder / _FILE)), folder / _FILE)
+            session = _session(folder / _FILE)
+            _run(session, np.zeros(shape, np.float32))
+        except Exception as error:  # noqa: BLE001 - those of ONNX Runtime have no other base
+            message = str(error).strip().partition("\n")[0]
+            raise EngineError(
+                f"onnxruntime: expected to run the network as MindSpore exports it, found: {message}"
+            ) from None
         count = len(task.split.images)
         chosen = np.unique(np.linspace(0, count - 1, min(_COMPARED, count)).astype(int)).tolist()
         images, largest = task.split.images.chosen(chosen, None), 0.0
@@ -156,8 +167,14 @@ class OnnxRuntime:
                     f"{len(images)} images, found a difference of {difference.max():.2g}; use --engine {MINDSPORE}"
                 )
             largest = max(largest, float(difference.max()))
-        compared = {"images": len(images), "largest": float(f"{largest:.3g}")}
+        compared = {"images": len(images), "largest": _rounded_up(largest)}
         (folder / "compared.json").write_text(json.dumps(compared), encoding="utf-8")
+
+
+def _rounded_up(value: float) -> float:
+    """``value`` with two digits, no less than it."""
+    unit = 10.0 ** (math.floor(math.log10(value)) - 1) if value else 1.0
+    return float(f"{math.ceil(value / unit) * unit:.1e}")
 
 
 Engine = MindSpore | OnnxRuntime

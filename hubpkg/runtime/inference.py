@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hubpkg import manifest
-from hubpkg.errors import HubpkgError
+from hubpkg.errors import HubpkgError, LogitsError
 from hubpkg.predictions import TOP_K, Journal, Prediction
 from hubpkg.progress import track
 from hubpkg.runtime import datasets, engines, workers
@@ -27,12 +27,14 @@ class Run:
             all were predicted before.
         resumed: how many were predicted by an earlier run that was stopped.
         engine: what the manifest says of the engine.
+        journal: to be removed when the predictions are kept elsewhere.
     """
 
     predictions: list[Prediction]
     images_per_second: float | None
     resumed: int
     engine: Mapping[str, Any]
+    journal: Journal
 
 
 def journal_of(task: engines.Task, engine: engines.Engine) -> Journal:
@@ -49,7 +51,8 @@ def predict(task: engines.Task, engine: engines.Engine) -> Run:
     predicts its share, and the first one gets them all; the others get none.
 
     Raises:
-        HubpkgError: an image can't be read, or logits are not finite.
+        LogitsError: logits are not finite.
+        HubpkgError: an image can't be read, or the processes of the group do not evaluate the same.
     """
     group, images = workers.group(), task.split.images
     journal = journal_of(task, engine)
@@ -67,17 +70,28 @@ def predict(task: engines.Task, engine: engines.Engine) -> Run:
             indices = missing[start : start + size]
             logits = engine(batch)[: len(indices)]
             if not np.isfinite(logits).all():
-                raise HubpkgError(
+                raise LogitsError(
                     f"expected finite logits, found others for an image of {images.names[indices[0]]} and the "
                     f"{len(indices) - 1} after it"
                 )
             batch_done = {i: _prediction(images, i, row) for i, row in zip(indices, logits, strict=True)}
             journal.add(batch_done.values())
             done |= batch_done
-    mine = {"seconds": time.perf_counter() - started, **counts}
+    journal.done.clear()
+    mine = {"key": journal.key, "seconds": time.perf_counter() - started, **counts}
+    if group.size == 1:
+        return _run_of(done, [mine], engine, journal)
     found = [[index, *asdict(prediction).values()] for index, prediction in done.items()]
-    every = group.collect(json.dumps({**mine, "found": found}))
-    return _joined([json.loads(part) for part in every], engine)
+    parts = [json.loads(part) for part in group.collect(json.dumps({**mine, "found": found}))]
+    if any(part["key"] != journal.key for part in parts):
+        raise HubpkgError(
+            f"expected all {group.size} processes to evaluate the same checkpoint on the same data by the same engine "
+            "and code, found others; give each machine the same, and run it again"
+        )
+    for part in parts:
+        for index, image, label, classes, logits, next_logit in part["found"]:
+            done[index] = Prediction(image, label, tuple(classes), tuple(logits), next_logit)
+    return _run_of(done if group.is_first else {}, parts, engine, journal)
 
 
 def _prediction(images: datasets.Images, index: int, logits: NDArray[np.float32]) -> Prediction:
@@ -88,13 +102,10 @@ def _prediction(images: datasets.Images, index: int, logits: NDArray[np.float32]
     )
 
 
-def _joined(parts: Sequence[Mapping[str, Any]], engine: engines.Engine) -> Run:
-    """What the processes of a group found together."""
-    done = {
-        index: Prediction(image, label, tuple(classes), tuple(logits), next_logit)
-        for part in parts
-        for index, image, label, classes, logits, next_logit in part["found"]
-    }
-    predicted = sum(part["predicted"] for part in parts)
+def _run_of(
+    done: Mapping[int, Prediction], parts: Sequence[Mapping[str, Any]], engine: engines.Engine, journal: Journal
+) -> Run:
+    """What the processes, whose counts and seconds are ``parts``, have ``done`` together."""
+    predicted, resumed = (sum(part[key] for part in parts) for key in ("predicted", "resumed"))
     rate = predicted / max(part["seconds"] for part in parts) if predicted else None
-    return Run([done[index] for index in sorted(done)], rate, sum(part["resumed"] for part in parts), engine.facts)
+    return Run([done[index] for index in sorted(done)], rate, resumed, engine.facts, journal)

@@ -21,11 +21,6 @@ def devices() -> int:
     return int(os.environ.get("MS_WORKER_NUM", "1")) if os.environ.get("MS_ROLE") == "MS_WORKER" else 1
 
 
-def is_first() -> bool:
-    """Whether this is the process of a run that reports: the only one, or that with rank 0."""
-    return devices() == 1 or os.environ.get("RANK_ID", "0") == "0"
-
-
 @dataclass(frozen=True)
 class Moment:
     """What the system's counters said at one moment; None where it has no such counter.

@@ -23,6 +23,7 @@ from hubpkg.errors import HubpkgError
 from hubpkg.runtime import framework
 
 _SCHEDULER, _WORKER = "MS_SCHED", "MS_WORKER"  # what msrun calls its processes, in MS_ROLE
+_LAUNCHED = "HUBPKG_LAUNCHED"  # in the environment of the processes that hubpkg starts by msrun
 _LINES = 20  # of a worker's log in an error
 _PATIENCE = 10  # seconds for processes that were told to end
 _POLL_SECONDS = 0.2
@@ -70,6 +71,11 @@ class Group:
 def is_worker() -> bool:
     """Whether msrun started this process, as a worker or as the scheduler."""
     return os.environ.get("MS_ROLE") in {_SCHEDULER, _WORKER}
+
+
+def is_launched() -> bool:
+    """Whether :func:`launch` is at work on this process."""
+    return _LAUNCHED in os.environ
 
 
 @cache
@@ -124,12 +130,14 @@ def launch(count: int, options: str, arguments: Sequence[str], report: Callable[
         **os.environ,
         "PATH": f"{logs}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
         "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(max(1, threads() // count))),
+        _LAUNCHED: "1",
         "GLOG_v": "3",  # msrun logs, as an error, that a worker has ended
     }
     command = [
         *(sys.executable, "-m", "mindspore.parallel.cluster.run", "--join=True", f"--log_dir={logs}"),
         *(f"--worker_num={count}", f"--local_worker_num={count}", f"--master_port={_free_port()}"),
-        *("--tail_worker_log=" + str(count), *shlex.split(options), "python", "-m", "hubpkg", *arguments),
+        # No worker has this number: their logs are not to be shown as they grow.
+        *(f"--tail_worker_log={count}", *shlex.split(options), "python", "-m", "hubpkg", *arguments),
     ]
     with (logs / "msrun.log").open("wb") as log:
         msrun = subprocess.Popen(  # noqa: S603 - our own
@@ -143,9 +151,12 @@ def launch(count: int, options: str, arguments: Sequence[str], report: Callable[
         raise
     if failed:
         raise HubpkgError(
-            f"expected {count} workers to end well, found {failed}; what was predicted is kept, so mend the cause and "
-            f"run the command again\n{_last_words(logs)}"
+            f"expected {count} workers to end well, found {failed}; what an evaluation predicted is kept: mend the "
+            f"cause, and run the command again\n{_last_words(logs)}"
         )
+    for line in (logs / "worker_0.log").read_text(encoding="utf-8", errors="replace").splitlines():
+        if line.startswith(("engine: ", "hubpkg: warning: ")):
+            report(line)
     shutil.rmtree(logs)
 
 

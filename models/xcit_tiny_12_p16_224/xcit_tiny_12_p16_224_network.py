@@ -247,13 +247,13 @@ class ClassAttention(nn.Cell):
     def construct(self, x):
         b, n, c = x.shape
         d = c // self.num_heads
-        qkv = self.qkv(x).transpose((0, 2, 1))  # (B, 3C, N)
-        qkv = qkv.reshape((b, 3 * self.num_heads, d, n))  # (B, 3h, d, N)
-        q, k, v = ops.Split(axis=1, output_num=3)(qkv)  # (B, h, d, N); slices are slower on the CPU
-        attention = ops.BatchMatMul(transpose_a=True)(q[..., :1], k) * d**-0.5  # (B, h, 1, N)
+        qkv = self.qkv(x).reshape((b, n, 3, self.num_heads, d))  # (B, N, 3, h, d)
+        q = qkv[:, 0, 0].expand_dims(2)  # (B, h, 1, d)
+        k = qkv[:, :, 1].transpose((0, 2, 1, 3))  # (B, h, N, d)
+        v = qkv[:, :, 2].transpose((0, 2, 1, 3))  # (B, h, N, d)
+        attention = ops.BatchMatMul(transpose_b=True)(q, k) * d**-0.5  # (B, h, 1, N)
         attention = ops.softmax(attention, axis=-1)
-        x = ops.BatchMatMul(transpose_b=True)(attention, v)  # (B, h, 1, d)
-        return self.proj(x.reshape((b, 1, c)))  # (B, 1, C)
+        return self.proj(ops.BatchMatMul()(attention, v).reshape((b, 1, c)))  # (B, 1, C)
 
 
 class ClassAttentionBlock(nn.Cell):

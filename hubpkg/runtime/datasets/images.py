@@ -112,6 +112,12 @@ def from_files(located: Iterable[Located], classes: int, what: str) -> Images:
     Raises:
         HubpkgError: two have the same name.
     """
+    located = list(located)
+    for image in located:
+        try:
+            image.name.encode()
+        except UnicodeEncodeError:
+            raise HubpkgError(f"{image.place!r}: expected a name in UTF-8, found other bytes; rename it") from None
     ordered = sorted(located, key=lambda image: (image.label, image.name))
     for first, second in pairwise(ordered):
         if first.name == second.name:

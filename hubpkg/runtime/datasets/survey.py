@@ -40,12 +40,24 @@ def take(images: Images) -> Survey:
     started = time.time()
     stats = [_stat(file) for file in images.files]
     kept = cache.folder() / "survey" / _key(images, stats)
+    found = _kept(kept)
+    if found is None:
+        with cache.locked(cache.lock_of(f"survey-{kept.name[:16]}"), lambda _: None):  # workers begin at the same time
+            found = _kept(kept) or _taken(images, stats, kept, started)
+    return found
+
+
+def _kept(kept: Path) -> Survey | None:
     with suppress(OSError, ValueError, KeyError, TypeError):
         data = json.loads(kept.read_text(encoding="utf-8"))
         os.utime(kept)  # when it was last used
         return Survey(
             data["sha256"], data["contents"], {int(index): reason for index, reason in data["damaged"].items()}
         )
+    return None
+
+
+def _taken(images: Images, stats: Sequence[os.stat_result | None], kept: Path, started: float) -> Survey:
     found = _read(images)
     newest = max((stat.st_mtime for stat in stats if stat is not None), default=started)
     if newest < started - _SETTLED_SECONDS:
