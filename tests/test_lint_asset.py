@@ -118,3 +118,15 @@ def test_one_model_by_two_publishers_is_left_alone():
     two = re.sub(r"model-name: .*", "model-name: HourNAS-F", text)
     assert shared(("a/1.1/HourNAS-F_v1.0_cifar10.md", two), ("b/1.3/hournas_cifar10.md", one)) == []
     assert len(shared(("a/1.1/HourNAS-F_v1.0_cifar10.md", two), ("a/1.3/hournas_cifar10.md", one))) == 2
+
+
+@pytest.mark.parametrize("release", ["v190", "v1.9", "v1.9.0"])
+def test_a_name_of_the_older_custom_tells_its_release_with_or_without_points(release):
+    text = (
+        "# tiny\n\n---\n\nmindspore-version: 1.9\n\nasset:\n-\n"
+        f"    asset-link: <https://example.com/tiny_ascend_{release}_digits_acc90.ckpt>\n"
+        f"    asset-sha256: {'0a' * 32}\n\n---\n"
+    )
+    named = ["asset-hash-not-in-name", "asset-name-mismatch"]
+    assert check(text, select=named) == []
+    assert [name for name, *_ in check(text.replace("version: 1.9", "version: 1.8"), select=named)] == named[1:]

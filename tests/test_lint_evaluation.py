@@ -160,3 +160,15 @@ def test_the_usual_spelling_is_named(name, usual):
 )  # fmt: skip
 def test_more_answers_are_never_worse(evaluation, count):
     assert len(check(card(evaluation), select=["evaluation-order"])) == count
+
+
+def test_two_columns_of_one_name_are_compared_with_nothing():
+    text = (
+        "# tiny\n\n---\n\nmodel-name: tiny\n\nevaluation: top1acc77.16\n\n---\n\n"
+        "| model | acc@top1 | acc@top1 |\n| --- | --- | --- |\n| tiny | 77.16 | 71.2 |\n"
+    )
+    assert check(text, select=["evaluation-table-mismatch"]) == []
+    assert check(
+        text.replace("| acc@top1 | acc@top1 |", "| acc@top1 | loss |").replace("77.16 |", "76.16 |"),
+        select=["evaluation-table-mismatch"],
+    ) == [("evaluation-table-mismatch", 7, 13)]

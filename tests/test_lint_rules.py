@@ -1,6 +1,7 @@
 """Single rules of the families format, schema and style, and what all rules have to have."""
 
 import ast
+import dataclasses
 import json
 import re
 from pathlib import Path
@@ -57,8 +58,9 @@ def test_a_rule_without_an_explanation_is_refused(docstring):
         yield from ()
 
     check_nothing.__doc__ = docstring
+    made = dataclasses.replace(rules()["F001"], check=check_nothing)
     with pytest.raises(ValueError, match="expected a docstring"):
-        rule("F999", "no-such-rule", "error")(check_nothing)
+        _ = made.what
 
 
 @pytest.mark.parametrize(
@@ -194,3 +196,8 @@ def test_no_rule_imports_what_is_heavy():
             modules = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             modules += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             assert not {module.partition(".")[0] for module in modules} & heavy, Path(path).name
+
+
+def test_a_byte_order_mark_hides_no_title():
+    text = good_card(0)[1]
+    assert check(f"\ufeff{text}", select=["format"]) == [("invisible-character", 1, 1)]

@@ -2,6 +2,7 @@
 
 import datetime as dt
 import re
+import time
 
 import pytest
 import yaml
@@ -526,3 +527,20 @@ def test_a_large_file_is_not_read():
     assert card.truncated
     assert not card.text
     read_all(card)
+
+
+@pytest.mark.parametrize("line", ["| | |", "-|", "|-", "| ", "- |", ":-: |", "--- "])
+@pytest.mark.parametrize("shape", ["{0}", "{0}\n|-|\n{0}", "|a|\n{0}x", "|a|\n|-|{0}x", "|a|\n|-|\n{0}"])
+def test_the_time_for_tables_grows_with_a_line_and_not_with_its_square(line, shape):
+    def seconds(length):
+        body = shape.format(line * (length // len(line)))
+        taken = []
+        for _ in range(3):
+            card = Card("a.md", f"# a\n\n---\n\nmodel-name: a\n\n---\n\n-|\n\n{body}\n".encode())
+            start = time.process_time()
+            _ = card.tables
+            taken.append(time.process_time() - start)
+        return min(taken)
+
+    # Eight times the length: 8 times the time, not 64. Less than a millisecond can't be compared.
+    assert seconds(240_000) < 30 * max(seconds(30_000), 1e-3)

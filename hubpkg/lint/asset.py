@@ -21,7 +21,7 @@ _WEIGHTS_FILE = re.compile(r"\.(?:ckpt|mindir|onnx|air|ms|geir|meta)\b")
 _WORD = re.compile(r"[^\W_]+")
 _HEX = re.compile(r"[0-9a-f]*")
 _NAMED_HASH = re.compile(r"(?<![0-9a-zA-Z])(?=[0-9a-f]*[0-9])(?=[0-9a-f]*[a-f])([0-9a-f]{8,64})(?![0-9a-zA-Z])")
-_OLD_NAME = re.compile(r"_(?:ascend|gpu|cpu)_v(\d+)_", re.IGNORECASE)
+_OLD_NAME = re.compile(r"_(?:ascend|gpu|cpu)_v(\d+(?:\.\d+)*)_", re.IGNORECASE)
 _OLD_METRIC = re.compile(r"([A-Za-z][A-Za-z0-9@\-]*?)(\d+(?:\.\d+)?(?:e-?\d+)?)")
 
 
@@ -263,7 +263,7 @@ def asset_name_mismatch(card: Card) -> Iterator[Finding]:
         start = link.link_start + len(link.link) - len(name)
         if old is not None:
             digits = release.replace(".", "")
-            if digits.isdigit() and old[1].rstrip("0") != digits.rstrip("0"):
+            if digits.isdigit() and old[1].replace(".", "").rstrip("0") != digits.rstrip("0"):
                 yield Finding(
                     start + old.start(1) - 1,
                     start + old.end(1),

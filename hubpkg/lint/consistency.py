@@ -223,7 +223,8 @@ def recipe_mismatch(card: Card) -> Iterator[Finding]:
                 yield Finding(
                     match.start("path"),
                     match.end("path"),
-                    f"expected the recipe of the table, {quote(min(names))}, found {quote(path.name)}",
+                    f"expected one recipe in table and command, found {quote(min(names))} in the table and "
+                    f"{quote(path.name)} here",
                 )
 
 

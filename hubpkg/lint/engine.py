@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -76,12 +77,16 @@ def read(path: str, standard_input: bytes = b"") -> Card:
     try:
         # To open a pipe could take for ever.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        with open(descriptor, "rb", buffering=0) as file:  # noqa: PTH123 - a descriptor has no path
-            mode = os.fstat(file.fileno()).st_mode
+        try:
+            status = os.fstat(descriptor)
+            mode = status.st_mode
             if not stat.S_ISREG(mode):
                 kind = "a pipe" if stat.S_ISFIFO(mode) else "a folder" if stat.S_ISDIR(mode) else "something else"
                 raise HubpkgError(f"{path}: expected a file, found {kind}; to read a pipe, name it '-'")
-            return Card(path, file.read(LARGEST + 1))
+            # Its size and no more: to make room for the largest of all takes longer than to read most.
+            return Card(path, os.read(descriptor, min(status.st_size, LARGEST) + 1))
+        finally:
+            os.close(descriptor)
     except OSError as error:
         raise HubpkgError(f"{path}: expected a readable card, found: {error.strerror}") from None
     except ValueError:
@@ -102,10 +107,8 @@ def check(
     ]
     for card in cards:
         for rule, function in single:
-            for count, finding in enumerate(function(card), 1):
+            for finding in islice(function(card), most):
                 yield card, rule, finding
-                if count == most:
-                    break
     for rule in whole:
         pairs = rule.check(cards, options) if rule.takes_options else rule.check(cards)
         for card, finding in pairs:

@@ -1,6 +1,7 @@
 """The figures that a card states, as printed: the parts of ``evaluation`` and the records in the body's tables."""
 
 import re
+from collections import Counter
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -118,7 +119,9 @@ def _is_turned(table: Table) -> bool:
 
 
 def _rows(table: Table) -> list[Record]:
-    header = [plain(cell.text) for cell in table.header]
+    names = Counter(plain(cell.text) for cell in table.header)
+    # Columns of one name, such as those below a common heading, can't be told apart, and are nobody's.
+    header = [name if names[name] == 1 else "" for name in map(plain, (cell.text for cell in table.header))]
     return [Record(dict(zip(header, row, strict=False)), row) for row in table.rows]
 
 

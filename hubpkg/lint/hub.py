@@ -25,6 +25,7 @@ _USES = ("inference", "extract-feature", "transfer-learning")
 _ASSET_FIELDS = ("asset-link", "asset-sha256", "file-format")
 _MAY_HOLD_A_COLON = ("repo-link", "asset", "evaluation")
 _DELIMITERS = 2
+_LONGEST_READ_SLOWLY = 1 << 16  # characters
 _CALENDAR = re.compile(r"\d{4}-\d\d-\d\d(?:[Tt \t].*)?")
 _ALIAS = re.compile(r"(?:^|[\s:,\[{])\*[^\s,\[\]{}]")
 _SCHEME_AND_HOST = re.compile(r"https?://[\w.%\-]+")
@@ -69,10 +70,13 @@ def _header(card: Card) -> dict[Any, Any] | str:
     import yaml
 
     try:
-        # The validator's parser is PyYAML's own, which refuses some of what the C parser takes. Aliases could grow a
-        # small text without bound.
+        # The validator's parser is PyYAML's own, which refuses some of what the C parser takes, and takes seconds for a
+        # text that is no card's. Aliases could grow a small text without bound.
         source = "\n".join(lines)
-        loaded = "an alias" if "&" in source and _ALIAS.search(source) else yaml.safe_load(source)
+        if "&" in source and _ALIAS.search(source):
+            return "an alias"
+        loader = yaml.SafeLoader if len(source) <= _LONGEST_READ_SLOWLY else yaml.CSafeLoader
+        loaded = yaml.load(source, loader)  # noqa: S506 - both are safe ones
     except (yaml.YAMLError, ValueError, RecursionError, OverflowError, TypeError) as error:
         return str(error).partition("\n")[0]
     return loaded if isinstance(loaded, dict) else "no mapping"

@@ -31,6 +31,7 @@ _MALFORMED = re.compile(
     r"\(|https?:/?(?![/a-zA-Z:])|https?:/(?!/)|https?//|h?t?tps?:;//|(?:htp|htt|hhttps?|ttps?|htpps?|htttps?)s?://"
     r"|https?://(?:https?:|/|$)|https?://[^/]*,"
 )
+_OPENED_TWICE = re.compile(r"\]\((?P<url>\(https?:[^\s()]*)\)(?!\))")  # which makes no link
 
 # A target that is no plain URL or anchor: most cards have none, and need not be searched for links.
 _UNUSUAL_LINK = re.compile(r"\]\((?!https?://[\w.\-]+\w[/)]|#)")
@@ -291,3 +292,5 @@ def link_malformed(card: Card) -> Iterator[Finding]:
             yield Finding(link.start - 1, link.end + 1, "expected the target of the link, found none")
         elif _MALFORMED.match(link.url):
             yield Finding(link.start, link.end, f"expected a URL, found {quote(link.url)}")
+    for match in _OPENED_TWICE.finditer(card.prose, card.body_start):
+        yield Finding(*match.span("url"), f"expected one bracket before the URL, found {quote(match['url'])}")

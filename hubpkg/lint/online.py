@@ -6,7 +6,6 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import cache
 from http import HTTPStatus
@@ -96,6 +95,8 @@ def check_links(urls: Iterable[str], *, public_only: bool = True) -> dict[str, s
                 known.add(url)
             else:
                 faults[url] = fault
+
+    from concurrent.futures import ThreadPoolExecutor
 
     with ThreadPoolExecutor(_HOSTS_AT_ONCE) as pool:
         try:

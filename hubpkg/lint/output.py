@@ -58,19 +58,21 @@ def _count(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
-def as_json(reports: Iterable[Report]) -> list[dict[str, Any]]:
+def as_json(reports: Sequence[Report]) -> list[dict[str, Any]]:
     """The list that ``--format json`` prints."""
+    places = (report.card.position(report.finding.start) for report in reports)
     return [
         {
             "path": card.path,
-            **card.position(finding.start)._asdict(),
+            "line": line,
+            "column": column,
             "code": rule.code,
             "rule": rule.name,
             "severity": severity,
             "message": finding.message,
             "fixable": finding.fix is not None,
         }
-        for card, rule, finding, severity in reports
+        for (card, rule, finding, severity), (line, column) in zip(reports, places, strict=True)
     ]
 
 

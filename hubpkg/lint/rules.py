@@ -25,7 +25,7 @@ import inspect
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -116,7 +116,6 @@ class Rule:
         fixable: some of its findings have a fix.
         check: the function.
         takes_options: it takes the ``Options`` as its second argument.
-        what, why, bad, good: the parts of its docstring.
     """
 
     code: str
@@ -128,10 +127,33 @@ class Rule:
     fixable: bool
     check: Callable[..., Any]
     takes_options: bool
-    what: str
-    why: str
-    bad: str
-    good: str
+
+    @property
+    def what(self) -> str:
+        """What it finds, the docstring's first part; a sentence, or more."""
+        return self._parts[0]
+
+    @property
+    def why(self) -> str:
+        """What goes wrong with what it finds."""
+        return self._parts[1]
+
+    @property
+    def bad(self) -> str:
+        """An example that it finds."""
+        return self._parts[2]
+
+    @property
+    def good(self) -> str:
+        """That example put right."""
+        return self._parts[3]
+
+    @cached_property
+    def _parts(self) -> list[str]:
+        parts = re.split(r"^(Why|Bad|Good):\n", inspect.cleandoc(self.check.__doc__ or "") + "\n", flags=re.MULTILINE)
+        if parts[1::2] != ["Why", "Bad", "Good"] or not all(part.strip() for part in parts[::2]):
+            raise ValueError(f"{self.name}: expected a docstring with what it finds, Why:, Bad: and Good:")
+        return [parts[0].strip(), *(inspect.cleandoc("\n" + part.rstrip()) for part in parts[2::2])]
 
 
 _RULES: dict[str, Rule] = {}
@@ -154,7 +176,7 @@ def rule(  # noqa: PLR0913 - each is a fact of the rule
     A rule takes ``(card)``, or ``(cards)`` with ``collection``; one with a second parameter gets the ``Options`` too.
 
     Raises:
-        ValueError: the code or name is taken, or not of the family's kind, or the docstring lacks a part.
+        ValueError: the code or name is taken, or not of the family's kind.
     """
 
     def register(check: Callable[..., Any]) -> Callable[..., Any]:
@@ -163,7 +185,6 @@ def rule(  # noqa: PLR0913 - each is a fact of the rule
             raise ValueError(f"{name}: expected a family's letter and three digits, found {code}")
         if any(code == other.code or name == other.name for other in _RULES.values()):
             raise ValueError(f"{code} {name}: the code or the name is taken")
-        what, why, bad, good = _parts(check, name)
         _RULES[code] = Rule(
             code,
             name,
@@ -174,21 +195,10 @@ def rule(  # noqa: PLR0913 - each is a fact of the rule
             fixable,
             check,
             check.__code__.co_argcount > 1,
-            what,
-            why,
-            bad,
-            good,
         )
         return check
 
     return register
-
-
-def _parts(check: Callable[..., Any], name: str) -> tuple[str, ...]:
-    parts = re.split(r"^(Why|Bad|Good):\n", inspect.cleandoc(check.__doc__ or "") + "\n", flags=re.MULTILINE)
-    if parts[1::2] != ["Why", "Bad", "Good"] or not all(part.strip() for part in parts[::2]):
-        raise ValueError(f"{name}: expected a docstring with what it finds, Why:, Bad: and Good:")
-    return (parts[0].strip(), *(inspect.cleandoc("\n" + part.rstrip()) for part in parts[2::2]))
 
 
 @cache

@@ -5,20 +5,19 @@ All places are offsets into ``Card.text``, in characters; ``Card.position`` give
 
 import bisect
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from functools import cached_property
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import accumulate, pairwise
-from pathlib import PurePath
-from typing import NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from hubpkg.lint import front
 from hubpkg.lint.values import KEYS, Field, Value
 
 LARGEST = 1 << 20  # bytes of a card that are read; the largest on the hub has 78,201
 
+_NEAR = 1 << 14  # characters in which lines are counted each time that a place is asked for
 _LINE = re.compile(r"\r\n?|\n")
 _BODY = re.compile(r"(?:^|(?<=\r))[^\s#]", re.MULTILINE)
-_HEADING = re.compile(r"(?:^|(?<=\r))(#{1,6})[ \t]+([^\r\n]*?)[ \t]*(?=[\r\n]|\Z)", re.MULTILINE)
+_HEADING = re.compile(r"(?:^\ufeff?|(?<=\r))(#{1,6})[ \t]+([^\r\n]*?)[ \t]*(?=[\r\n]|\Z)", re.MULTILINE)
 # These begin with the break before the line: searching for a character is far quicker than trying at each.
 _FENCE_OR_HEADING = re.compile(
     r"\n(?=[ \t>#`~])(?:[ \t>]*(`{3,}|~{3,})([^\n]*)| {0,3}(#{1,6})(?:[ \t]+([^\n]*?))?[ \t]*(?=\n|\Z))"
@@ -33,8 +32,11 @@ _SPAN_OR_COMMENT = {
     (False, True): re.compile(_COMMENT, re.DOTALL),
 }
 _NOT_BREAK = re.compile(r"[^\r\n]+")
+_SPACES_BUT_BREAKS = bytes(code if code in b"\r\n" else 32 for code in range(256))
+# Nothing is tried twice: a line may be a megabyte of bars, of dashes or of spaces.
 _TABLE = re.compile(
-    r"^([^\n]*\|[^\n]*)\n[ \t>]*\|?[ \t]*:?-+:?[ \t]*(?:\|[ \t]*:?-+:?[ \t]*)*\|?[ \t\r]*$((?:\n[^\n]*\|[^\n]*$)*)",
+    r"^([^\n|]*+\|[^\n]*+)\n[ \t>]*+\|?+[ \t]*+:?+-++:?+[ \t]*+(?:\|[ \t]*+:?+-++:?+[ \t]*+)*+\|?+[ \t\r]*+$"
+    r"((?:\n[^\n|]*+\|[^\n]*+)*+)",
     re.MULTILINE,
 )
 _LINK = re.compile(
@@ -105,6 +107,21 @@ class Fence(NamedTuple):
     closed: bool
 
 
+_Value = TypeVar("_Value")
+
+
+class _once(Generic[_Value]):  # noqa: N801 - it is used as a decorator
+    """As ``functools.cached_property``, whose lock takes longer, up to Python 3.11, than what most of these find."""
+
+    def __init__(self, function: Callable[[Any], _Value]) -> None:
+        self.function = function
+        self.name = function.__name__
+
+    def __get__(self, card: Any, _owner: Any) -> _Value:
+        value = card.__dict__[self.name] = self.function(card)
+        return value
+
+
 class Card:
     """A card's text and all that is read in it; the costly parts when first asked for.
 
@@ -159,13 +176,13 @@ class Card:
         end = heading.start() if heading is not None else len(text)
         return first, end, end
 
-    @cached_property
+    @_once
     def lines(self) -> list[str]:
         """The lines, without their breaks."""
         lines = _LINE.split(self.text) if "\r" in self.text else self.text.split("\n")
         return lines if lines[-1] else lines[:-1]
 
-    @cached_property
+    @_once
     def starts(self) -> list[int]:
         """The offset of each line, and the text's length."""
         if "\r" in self.text:
@@ -177,6 +194,9 @@ class Card:
 
     def position(self, offset: int) -> Position:
         """Line and column of the character at ``offset``."""
+        text = self.text
+        if offset < min(_NEAR, len(text)) and "\r" not in text:  # nearly always; to find all lines takes longer
+            return Position(text.count("\n", 0, offset) + 1, offset - text.rfind("\n", 0, offset))
         line = bisect.bisect_right(self.starts, offset, 0, len(self.lines)) - 1
         return Position(max(line, 0) + 1, offset - self.starts[max(line, 0)] + 1)
 
@@ -190,7 +210,7 @@ class Card:
         index = bisect.bisect_left(self.starts, offset)
         return self.lines[index - 1] if index else ""
 
-    @cached_property
+    @_once
     def fields(self) -> dict[str, Field]:
         """The front matter's fields by their English names; of several, the last, as YAML has it."""
         return {field.name: field for field in self.front.fields}
@@ -204,7 +224,7 @@ class Card:
         found = self.fields.get(name)
         return found.value.text if found is not None else ""
 
-    @cached_property
+    @_once
     def assets(self) -> list[Value]:
         """The entries of ``asset`` that are mappings: ``entry.get("asset-sha256")``, ``entry.start``."""
         found = self.fields.get("asset")
@@ -214,24 +234,23 @@ class Card:
             return [found.value]
         return [item for item in found.value.items if item.style == "mapping"]
 
-    @cached_property
+    @_once
     def name(self) -> str:
         """The file's name without ``.md``, and without ``_cn``: that of the English card."""
-        stem = PurePath(self.path).name.removesuffix(".md")
-        return stem.removesuffix("_cn")
+        return self.path.rpartition("/")[2].removesuffix(".md").removesuffix("_cn")
 
-    @cached_property
+    @_once
     def chinese(self) -> bool:
         """It is the Chinese card of a pair: named ``*_cn.md``, or with Chinese keys."""
         return self.path.endswith("_cn.md") or any(field.key in KEYS for field in self.front.fields[:3])
 
-    @cached_property
+    @_once
     def title(self) -> Heading | None:
         """The heading before the front matter."""
         match = _HEADING.search(self.text, 0, self.front.start)
         return Heading(len(match[1]), match[2], match.start(2), match.end(2)) if match is not None else None
 
-    @cached_property
+    @_once
     def _blocks(self) -> tuple[list[Heading], list[Fence]]:
         headings: list[Heading] = []
         fences: list[Fence] = []
@@ -265,7 +284,7 @@ class Card:
         """The body's fenced code blocks."""
         return self._blocks[1]
 
-    @cached_property
+    @_once
     def headings(self) -> list[Heading]:
         """The body's headings."""
         headings = self._blocks[0]
@@ -274,20 +293,20 @@ class Card:
             headings = sorted([*headings, *underlined], key=lambda heading: heading.start)
         return headings
 
-    @cached_property
+    @_once
     def prose(self) -> str:
         """The text with all characters of code, comments and what stands before the body made spaces; offsets hold."""
         at = self.body_start
         parts = [" " * (at - 1), "\n"] if at else []
         for fence in self.fences:
-            parts += [self.text[at : fence.start], _NOT_BREAK.sub(_spaces, self.text[fence.start : fence.end])]
+            parts += [self.text[at : fence.start], _blanked(self.text[fence.start : fence.end])]
             at = fence.end
         parts.append(self.text[at:])
         prose = "".join(parts)
         pattern = _SPAN_OR_COMMENT.get(("`" in prose, "<!--" in prose))
         return prose if pattern is None else pattern.sub(_blank, prose)
 
-    @cached_property
+    @_once
     def tables(self) -> list[Table]:
         """The body's tables."""
         if "-|" not in self.text and "- |" not in self.text and ":|" not in self.text and ": |" not in self.text:
@@ -301,7 +320,7 @@ class Card:
             for match in _TABLE.finditer(self.prose, self.body_start)
         ]
 
-    @cached_property
+    @_once
     def links(self) -> list[Link]:
         """The body's links, in order, those in link texts (images) included."""
         text, start = self.text, self.body_start
@@ -337,7 +356,13 @@ def _spaces(match: re.Match[str]) -> str:
 
 
 def _blank(match: re.Match[str]) -> str:
-    return _NOT_BREAK.sub(_spaces, match[0])
+    return _blanked(match[0])
+
+
+def _blanked(text: str) -> str:
+    if text.isascii():  # as nearly all code is; much quicker
+        return text.encode().translate(_SPACES_BUT_BREAKS).decode()
+    return _NOT_BREAK.sub(_spaces, text)
 
 
 def _line_spans(text: str, start: int, end: int) -> Iterable[tuple[int, int]]:
