@@ -28,25 +28,15 @@ _FINDING, _UNUSABLE, _INTERRUPTED, _PIPE_CLOSED = 1, 2, 130, 141
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command in ``arguments`` (default: the process's); give the exit status."""
-    for stream in (sys.stdout, sys.stderr):  # a terminal of another encoding shows what it can
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
-    # MindSpore, once it has compiled, answers Ctrl-C by sending itself SIGTERM: both are an interruption. So is closing
-    # the terminal, unless nohup has it ignored.
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) != signal.SIG_IGN:
-            signal.signal(number, signal.default_int_handler)
+    _prepare()
     options = _parser().parse_args(arguments)
     options.arguments = sys.argv[1:] if arguments is None else list(arguments)
-    if fault := _misused_workers(options):
-        _say(f"hubpkg: error: {fault}")
-        return _UNUSABLE
-    os.environ.setdefault("GLOG_v", "4")  # MindSpore raises its errors too; its log would only say them twice
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             warnings.simplefilter("always", HubpkgWarning)
             warnings.showwarning = lambda message, *_: _say(f"hubpkg: warning: {message}")
+            _check_workers(options)
             status: int = options.run(options)
         sys.stdout.flush()
     except HubpkgError as error:
@@ -71,12 +61,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return _UNUSABLE
 
 
-def _misused_workers(options: argparse.Namespace) -> str | None:
+def _prepare() -> None:
+    """Set up the process: its streams, its signals, and how much MindSpore says."""
+    for stream in (sys.stdout, sys.stderr):  # a terminal of another encoding shows what it can
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    # MindSpore, once it has compiled, answers Ctrl-C by sending itself SIGTERM: both are an interruption. So is closing
+    # the terminal, unless nohup has it ignored.
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler)
+    os.environ.setdefault("GLOG_v", "4")  # MindSpore raises its errors too; its log would only say them twice
+
+
+def _check_workers(options: argparse.Namespace) -> None:
     if getattr(options, "msrun", None) and not options.workers:
-        return "--msrun: expected it with --workers, found it alone"
+        raise HubpkgError("--msrun: expected it with --workers, found it alone")
     if "MS_ROLE" in os.environ and options.run not in (_evaluate, _benchmark):
-        return "expected evaluate or benchmark under msrun, found another command; some have --workers"
-    return None
+        raise HubpkgError("expected evaluate or benchmark under msrun, found another command; some have --workers")
 
 
 def _say(line: str) -> None:

@@ -33,6 +33,7 @@ def evaluate(job: Job, weights: Path, out: Path) -> dict[str, Any] | None:
     if not workers.group().is_first:
         return None
     found = evaluation.evaluate(predictions.read(out / name))
+    journal = run.pop("journal")
     result = {
         "metrics": {"top1": found.top1.percent, "top5": found.top5.percent},
         "samples": found.samples,
@@ -41,6 +42,7 @@ def evaluate(job: Job, weights: Path, out: Path) -> dict[str, Any] | None:
         "damaged": len(job.test.damaged),
         **run,
         "predictions": str(out / name),
+        **({"journal": journal} if workers.is_launched() else {}),  # the launcher removes it
     }
     figures = out / f"{job.spec.package_name}.evaluation.json"
     partial = figures.with_suffix(f".{os.getpid()}")
