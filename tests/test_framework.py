@@ -60,7 +60,7 @@ def test_the_command_tells_of_a_slow_one_in_one_line(hubpkg, tmp_path):
     assert done.returncode == 0, done.stderr
     lines = [line for line in done.stderr.splitlines() if "several times slower" in line]
     assert len(lines) == framework.version().startswith(("2.9", "2.10"))
-    assert all(line.split(":")[0] in ("hubpkg", "train", "evaluate", "benchmark", "package")
+    assert all(line.split(":")[0] in ("hubpkg", "train", "export", "evaluate", "benchmark", "package")
                for line in done.stderr.splitlines())  # fmt: skip
 
 

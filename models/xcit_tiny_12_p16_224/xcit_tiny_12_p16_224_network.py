@@ -197,8 +197,9 @@ class LocalPatchInteraction(nn.Cell):
 
     def convolve_small(self, conv, x, window):
         c, _, n = x.shape  # (C, B, N)
-        matrices = ops.MatMul()(conv.weight.reshape((c, 9)), window).reshape((c, n, n))
-        return ops.BatchMatMul()(x, matrices) + conv.bias.reshape((c, 1, 1))
+        weight, window = conv.weight.astype(x.dtype), window.astype(x.dtype)  # of a network set to another precision
+        matrices = ops.MatMul()(weight.reshape((c, 9)), window).reshape((c, n, n))
+        return ops.BatchMatMul()(x, matrices) + conv.bias.astype(x.dtype).reshape((c, 1, 1))
 
 
 class FeedForward(nn.Cell):
