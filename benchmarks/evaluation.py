@@ -183,7 +183,7 @@ def measure(folder, options):
     theirs = results["MindCV"][0]
     for name in ("hubpkg, ONNX Runtime", "hubpkg, MindSpore"):
         ours = results[name][0]["metrics"]
-        same = all(abs(ours[metric] - theirs[metric]) < 1e-6 for metric in ("top1", "top5"))  # noqa: PLR2004 - rounding
+        same = all(abs(ours[metric] - theirs[metric]) < 1e-4 for metric in ("top1", "top5"))  # noqa: PLR2004 - rounding
         print(
             f"{name}: top-1 {ours['top1']:.2f}, top-5 {ours['top5']:.2f}; MindCV's {theirs['top1']:.2f}, "
             f"{theirs['top5']:.2f}: {'the same' if same else 'NOT the same'}"
