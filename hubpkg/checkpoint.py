@@ -49,12 +49,12 @@ def load(path: Path) -> Mapping[str, Any]:
     if path.suffix != ".ckpt" or not path.is_file():
         what = f"the suffix {path.suffix!r}" if path.is_file() else "no such file"
         raise CheckpointError(f"{path}: expected a checkpoint file *.ckpt, found {what}")
-    from hubpkg.runtime import ckpt
-
     try:
-        if (fault := ckpt.fault(path)) is not None:
-            raise CheckpointError(_unreadable(path, fault))
-        with _unlogged():
+        with framework.uninterrupted(), _unlogged():
+            from hubpkg.runtime import ckpt
+
+            if (fault := ckpt.fault(path)) is not None:
+                raise CheckpointError(_unreadable(path, fault))
             parameters: Mapping[str, Any] = mindspore.load_checkpoint(str(path))
     # What load_checkpoint raises on a damaged file is not documented, and differs between versions.
     except (ValueError, TypeError, RuntimeError, KeyError, AttributeError, OSError, MemoryError):
@@ -90,7 +90,8 @@ def put(network: Any, parameters: Mapping[str, Any], path: Path) -> None:
             f"{path}: expected the network's parameters, found {len(differences)} not as there: "
             + "; ".join(differences)
         )
-    framework.load().load_param_into_net(network, parameters, strict_load=True)
+    with framework.uninterrupted():
+        framework.load().load_param_into_net(network, parameters, strict_load=True)
 
 
 def _differences(expected: Mapping[str, Any], found: Mapping[str, Any]) -> Iterable[str]:
@@ -114,7 +115,7 @@ def save(network: Any, path: Path) -> None:
     """
     mindspore = framework.load()
     try:
-        with _unlogged():
+        with framework.uninterrupted(), _unlogged():
             mindspore.save_checkpoint(network, str(path))
     except (RuntimeError, OSError) as error:
         raise CheckpointError(

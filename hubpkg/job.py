@@ -91,15 +91,18 @@ class Job:
         Raises:
             HubpkgError: the model's code fails, or what it makes does not take the recipe's images.
         """
+        from hubpkg.runtime import framework
+
         mindspore = self.mindspore
         sources = {name: file.read_bytes() for name, file in self.spec.entry_files.items()}
         recipe = self.spec.recipe
         shape = (1, recipe["in_channels"], recipe["image_size"], recipe["image_size"])
         try:
-            with entrypoint.loaded(self.spec.folder, sources) as create_network:
+            with framework.uninterrupted(), entrypoint.loaded(self.spec.folder, sources) as create_network:
                 network = create_network(self.spec.name, **self.spec.network_arguments)
             mindspore.set_context(mode=mindspore.PYNATIVE_MODE)  # in graph mode a refusal leaves files behind
-            found = network.set_train(False)(mindspore.ops.zeros(shape, mindspore.float32)).shape
+            with framework.uninterrupted():
+                found = network.set_train(False)(mindspore.ops.zeros(shape, mindspore.float32)).shape
         except Exception as error:
             message = str(error).strip().partition("\n")[0]
             raise HubpkgError(

@@ -51,7 +51,8 @@ def version(name: str) -> str | None:
         return framework.version()
     if importlib.util.find_spec(name) is None:
         return None
-    return str(importlib.import_module(name).__version__)  # whatever the distribution is called
+    with framework.uninterrupted():
+        return str(importlib.import_module(name).__version__)  # whatever the distribution is called
 
 
 @dataclass(frozen=True)
@@ -78,10 +79,11 @@ class Task:
 def run_network(network: Any, images: NDArray[np.float32]) -> NDArray[np.float32]:
     """The logits, of shape (B, classes), that the MindSpore cell ``network`` gives for ``images``, in float32."""
     mindspore = framework.load()
-    logits = network(mindspore.Tensor(images))
-    if logits.dtype != mindspore.float32:
-        logits = mindspore.ops.cast(logits, mindspore.float32)
-    found: NDArray[np.float32] = logits.asnumpy()
+    with framework.uninterrupted():
+        logits = network(mindspore.Tensor(images))
+        if logits.dtype != mindspore.float32:
+            logits = mindspore.ops.cast(logits, mindspore.float32)
+        found: NDArray[np.float32] = logits.asnumpy()
     return found
 
 
@@ -137,16 +139,18 @@ class OnnxRuntime:
         return _run(self._session, images)
 
     def _export(self, task: Task, folder: Path) -> None:
-        import onnx
+        with framework.uninterrupted():
+            import onnx
 
-        from hubpkg.runtime import onnx_graph
+            from hubpkg.runtime import onnx_graph
 
         network = MindSpore(replace(task, batch_size=self.batch_size))
         recipe = task.recipe
         shape = (self.batch_size, recipe["in_channels"], recipe["image_size"], recipe["image_size"])
         framework.export_onnx(network._network, shape, folder / _FILE)  # noqa: SLF001 - the one beside it
         try:
-            onnx.save(onnx_graph.optimized(onnx.load(folder / _FILE)), folder / _FILE)
+            with framework.uninterrupted():
+                onnx.save(onnx_graph.optimized(onnx.load(folder / _FILE)), folder / _FILE)
             session = _session(folder / _FILE)
             _run(session, np.zeros(shape, np.float32))
         except Exception as error:  # noqa: BLE001 - those of ONNX Runtime have no other base
@@ -210,9 +214,11 @@ def _session(file: Path) -> Any:
     options.intra_op_num_threads = workers.threads()
     options.log_severity_level = 3
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # the cores decode images meanwhile
-    return onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+    with framework.uninterrupted():
+        return onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
 
 
 def _run(session: Any, images: NDArray[np.float32]) -> NDArray[np.float32]:
-    logits: NDArray[np.float32] = session.run(None, {session.get_inputs()[0].name: images})[0]
+    with framework.uninterrupted():
+        logits: NDArray[np.float32] = session.run(None, {session.get_inputs()[0].name: images})[0]
     return logits

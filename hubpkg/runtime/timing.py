@@ -154,7 +154,7 @@ def _time(call: Callable[[], Any], label: str, wanted: int, warmup: int) -> dict
     at least ``FEWEST`` samples.
     """
     first_ms = _milliseconds(call)
-    warm = 1 + len([call() for _ in _until(warmup - 1, 1)])
+    warm = 1 + len([_milliseconds(call) for _ in _until(warmup - 1, 1)])
     before = machine.look()
     ms = [_milliseconds(call) for _ in track(_until(wanted, FEWEST), label, wanted)]
     conditions = machine.between(before, machine.look())
@@ -183,8 +183,9 @@ def _until(wanted: int, fewest: int) -> Iterator[int]:
 
 
 def _milliseconds(call: Callable[[], Any]) -> float:
-    started = time.perf_counter()
-    call()
+    with framework.uninterrupted():
+        started = time.perf_counter()
+        call()
     return round((time.perf_counter() - started) * 1e3, 3)
 
 
