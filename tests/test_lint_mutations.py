@@ -197,7 +197,8 @@ def colon_in_value(text, chance):
 
 
 def heading_colon(text, chance):
-    heading = chance.choice(["## Introduction", "## Performance", "### Training", "## References"])
+    title = text.partition("\n")[0]
+    heading = chance.choice([title, "## Introduction", "## Performance", "### Training", "## References"])
     return text.replace(heading, heading + chance.choice([":", "：", " :"]), 1), line_of(text, heading)
 
 
