@@ -544,3 +544,16 @@ def test_the_time_for_tables_grows_with_a_line_and_not_with_its_square(line, sha
 
     # Eight times the length: 8 times the time, not 64. Less than a millisecond can't be compared.
     assert seconds(240_000) < 30 * max(seconds(30_000), 1e-3)
+
+
+def test_a_table_may_be_html():
+    text = (
+        "# a\n\n---\n\nmodel-name: a\n\n---\n\n<table>\n<thead><tr><th>model</th>\n<th> top-1 </th></tr></thead>\n"
+        "<TR><td>a</td><td><b>77.1</b>\n</td></tr>\n<tr><td>b<td>1\n</table>\n\n"
+        '<table><tr><th colspan="2">x</th></tr><tr><td>a</td><td>b</td></tr></table>\n<table><tr><td>\n'
+    )
+    card = Card("a.md", text.encode())
+    [table] = card.tables
+    assert [cell.text for cell in table.header] == ["model", "top-1"]
+    assert [[cell.text for cell in row] for row in table.rows] == [["a", "<b>77.1</b>"], ["b", "1"]]
+    assert all(text[cell.start : cell.end] == cell.text for row in [table.header, *table.rows] for cell in row)

@@ -5,13 +5,12 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from functools import cache
-from pathlib import Path
 
 from hubpkg.lint import figures
 from hubpkg.lint.rules import ERROR, WARNING, Finding, quote, replace, rule
 from hubpkg.lint.source import Card
+from hubpkg.lint.values import datasets
 
-_DATASETS = Path(__file__).with_name("hub-datasets.txt")
 _UID = re.compile(r"""(["'])(?P<uid>[A-Za-z][\w.\-]*(?:/[\w.\-]+){0,2}/(?P<release>\d+\.\d+(?:\.\d+)?)/[\w.\-]+)\1""")
 _RELEASE = re.compile(r"\d+\.\d+(?:\.\d+)?")
 _NO_DATASET = frozenset(("", "none", "na", "no", "null"))
@@ -133,13 +132,6 @@ def dataset_unlisted(card: Card) -> Iterator[Finding]:
         if figures.plain(value.text) in _NO_DATASET:
             hint = "; leave the key out"
     yield Finding(value.start, value.end, f"expected datasets of the hub's list, found {quote(value.text)}{hint}", fix)
-
-
-@cache
-def datasets() -> frozenset[str]:
-    """The names that the hub's client takes in train-dataset."""
-    lines = _DATASETS.read_text(encoding="utf-8").splitlines()
-    return frozenset(line for line in lines if not line.startswith("#"))
 
 
 @cache

@@ -39,6 +39,12 @@ _TABLE = re.compile(
     r"((?:\n[^\n|]*+\|[^\n]*+)*+)",
     re.MULTILINE,
 )
+# An HTML table whose cells each stand for themselves; a card's are short.
+_HTML_TABLE = re.compile(
+    r"<table\b[^<>]*>(?P<rows>(?:(?!</?table\b|(?:row|col)span).){0,65536}?)</table>", re.IGNORECASE | re.DOTALL
+)
+_HTML_ROW = re.compile(r"<tr\b[^<>]*>(?P<row>.*?)(?=</tr>|<tr\b|\Z)", re.IGNORECASE | re.DOTALL)
+_HTML_CELL = re.compile(r"<t[dh]\b[^<>]*>\s*+(?P<cell>.*?)(?=</?t[dhr]\b|\Z)", re.IGNORECASE | re.DOTALL)
 _LINK = re.compile(
     r"\[(?P<text>(?:[^\[\]\\]|\\.|!?\[[^\[\]]{0,500}\](?:\([^()\s]{0,1000}\))?){0,1000}+)\]"
     r"\([ \t]*(?:<(?P<angle>[^<>\n]*)>|(?P<url>[^\s()<>]*+(?:\([^\s()]*\)[^\s()<>]*+)*+))"
@@ -309,12 +315,14 @@ class Card:
     @_once
     def tables(self) -> list[Table]:
         """The body's tables."""
-        if "-|" not in self.text and "- |" not in self.text and ":|" not in self.text and ": |" not in self.text:
-            return []
-        return [
+        text = self.text
+        html = list(_html_tables(self.prose, self.body_start)) if "<table" in text or "<TABLE" in text else []
+        if "-|" not in text and "- |" not in text and ":|" not in text and ": |" not in text:
+            return html
+        return html + [
             Table(
-                _cells(self.text, match.start(1), match.end(1)),
-                [_cells(self.text, a + 1, b) for a, b in _line_spans(self.text, match.start(2), match.end(2))],
+                _cells(text, match.start(1), match.end(1)),
+                [_cells(text, a + 1, b) for a, b in _line_spans(text, match.start(2), match.end(2))],
                 match.start(1),
             )
             for match in _TABLE.finditer(self.prose, self.body_start)
@@ -369,6 +377,19 @@ def _line_spans(text: str, start: int, end: int) -> Iterable[tuple[int, int]]:
     """Of each line from ``start``, an offset of a line break, to ``end``: the offsets of the breaks around it."""
     breaks = [m.start() for m in re.finditer("\n", text[start:end])]
     return pairwise([*(start + at for at in breaks), end])
+
+
+def _html_tables(prose: str, start: int) -> Iterator[Table]:
+    for table in _HTML_TABLE.finditer(prose, start):
+        rows = [
+            [
+                Cell(text := cell["cell"].rstrip(), cell.start("cell"), cell.start("cell") + len(text))
+                for cell in _HTML_CELL.finditer(prose, *row.span("row"))
+            ]
+            for row in _HTML_ROW.finditer(prose, *table.span("rows"))
+        ]
+        if len(rows) > 1 and len({len(row) for row in rows}) == 1 and rows[0]:
+            yield Table(rows[0], rows[1:], table.start())
 
 
 def _cells(text: str, start: int, end: int) -> list[Cell]:
