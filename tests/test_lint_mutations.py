@@ -31,16 +31,19 @@ def before(text, part, new):
 
 
 def yaml_invalid(text, chance):
-    kind = chance.randrange(5)
+    key = chance.choice(FRONT_KEYS)
+    kind = chance.randrange(6)
     if kind == 0:
         return value(text, "evaluation", "-")
     if kind == 1:
         return value(text, "author", "MindSpore: team: hub")
     if kind == 2:
-        return value(text, "summary", "'quoted")[0], None
+        return value(text, key, chance.choice(["'quoted", '"quoted', "[a, b", "{a: b", "*a b", "'a' b", "@a", "- a"]))
     if kind == 3:
-        return value(text, chance.choice(FRONT_KEYS), "[a, b")[0], None
-    key = chance.choice(FRONT_KEYS)
+        return text.replace(f"{key}: ", f"{key}:", 1), line_of(text, f"{key}: ")
+    if kind == 4:
+        junk = chance.choice(["text", "some text", "key:value", "key：value", "<br>", "1. a", "]", "| a | b |"])
+        return before(text, f"{key}: ", f"{junk}\n\n")
     return text.replace(f"{key}: ", f"{key}：", 1), line_of(text, f"{key}: ")
 
 
@@ -255,7 +258,14 @@ def test_each_mutation_is_found_on_its_line(rule):
         mutated, line = MUTATIONS[rule](text, chance_of(rule, seed))
         assert mutated != text
         found = {where for which, where, _ in check(mutated, name) if which == rule}
-        assert found if line is None else line in found, (seed, line, found, mutated)
+        assert line in found, (seed, line, found, mutated)
+
+
+@pytest.mark.parametrize("key", FRONT_KEYS)
+def test_a_key_with_no_space_or_a_full_width_colon_is_mended(key):
+    name, text = good_card(7)
+    assert fixed(text.replace(f"{key}: ", f"{key}:", 1), ["yaml-invalid"], name) == text
+    assert fixed(text.replace(f"{key}: ", f"{key}：", 1), ["yaml-invalid"], name) == text
 
 
 @pytest.mark.parametrize("rule", sorted(MUTATIONS.keys() - {"card-too-large"}))  # of which nothing is read

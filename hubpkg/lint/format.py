@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from hubpkg.lint.rules import ERROR, WARNING, Edit, Finding, Fix, quote, replace, rule
 from hubpkg.lint.source import LARGEST, Card, encode
-from hubpkg.lint.values import KEYS
+from hubpkg.lint.values import KEYS, NAMES
 
 _NOT_UTF8 = re.compile("[\udc80-\udcff]+")
 # Control characters, and those that are not seen: zero-width ones, and those that turn the direction of text.
@@ -14,6 +14,7 @@ _INVISIBLE = re.compile(
 )
 _PLAIN = bytes((9, 10, 13, *range(32, 127)))
 _FULLWIDTH = re.compile(r"^[ \-]*([^\s:：#][^:：\n]*)(：)[ \t]*", re.MULTILINE)
+_NO_GAP = re.compile(r"^ *(?:- +)?([a-z0-9\-]+):(?=[^\s:])", re.MULTILINE)
 _EXACT_DELIMITER = re.compile(r"---[ \t]*\Z")
 _UNSAFE = re.compile(
     r"<(?:[ \t\r\n/]*(?P<tag>(?i:script|iframe|object|embed|applet|form|input|button|style|link|meta|base|frame"
@@ -34,8 +35,8 @@ _GAP = re.compile(r"(\[[^\[\]\r\n]{1,200}\])([ \t]+)\((?:https?://)[^()\s]+\)")
 def yaml_invalid(card: Card) -> Iterator[Finding]:
     """The front matter is not YAML, or is no mapping of keys to values.
 
-    The other rules go on with the lines that can be read. Two kinds can be fixed: full-width colons after keys, and a
-    value that is a lone dash.
+    The other rules go on with the lines that can be read. Three kinds can be fixed: full-width colons after keys, keys
+    with no space after their colon, and a value that is a lone dash.
 
     Why:
         The hub's validator stops at the first such card, and its client can't load the model: neither sees one field.
@@ -60,6 +61,13 @@ def yaml_invalid(card: Card) -> Iterator[Finding]:
         message = f"expected ': ' after a key, found the full-width colon '：' ({len(colons)} times)"
         yield Finding(colons[0].start, colons[0].start + 1, message, _if_it_helps(card, Fix(edits)))
         return
+    joined = [match for match in _NO_GAP.finditer(front) if match[1] in NAMES]
+    if joined:
+        places = [card.front.start + match.end() for match in joined]
+        message = f"expected ': ' after a key, found no space after the colon ({len(joined)} times)"
+        fix = Fix(tuple(Edit(place, place, " ") for place in places))
+        yield Finding(places[0] - 1, places[0], message, _if_it_helps(card, fix))
+        return
     dashes = [field.value for field in card.front.fields if field.value.text == "-" and field.value.style == "plain"]
     if dashes and any(value.start <= offset <= value.end for value in dashes):
         fix = Fix(tuple(Edit(value.start, value.end, '"-"') for value in dashes))
@@ -67,7 +75,9 @@ def yaml_invalid(card: Card) -> Iterator[Finding]:
         yield Finding(dashes[0].start, dashes[0].end, message, _if_it_helps(card, fix))
         return
     if card.text[offset : offset + 1] == ":":
-        reason = "a second ': ' in a line; put the value in quotes"
+        before = card.text[max(card.text.rfind("\n", 0, offset), card.text.rfind("\r", 0, offset)) + 1 : offset]
+        second = "a second ': ' in a line; put the value in quotes"
+        reason = second if ": " in before else "a key where none can stand; look at its indent and at the lines before"
     yield Finding(offset, min(offset + 1, len(card.text)), f"expected YAML, found: {reason}")
 
 

@@ -17,6 +17,10 @@ _WORD = re.compile(r"[^\W\d_][\w \-]*\Z")
 _DASH = re.compile(r"( *)-[ \t]*$")
 _SIMPLE_LIST = re.compile(r"\[[\w. ]+(?:, ?[\w. ]+)*\]$")
 _PLAIN = bytes((10, 13, *range(32, 127)))  # characters that YAML gives no meaning beyond the line's form
+_CLOSING = {'"': '"', "'": "'", "[": "]", "{": "}"}
+_NOT_A_DOCUMENT = "did not find expected <document start>"
+# What YAML says of a line because the one before it was read as the beginning of its key.
+_AFTER_A_LINE = frozenset(("mapping values are not allowed in this context", "did not find expected key"))
 _INDICATORS = frozenset("-?:,[]{}#&*!|>'\"%@`")
 
 
@@ -40,7 +44,41 @@ def read(text: str, start: int, end: int) -> tuple[list[Field], YamlError | None
     try:
         return events.read(source, start), None
     except events.RefusedError as error:
-        return fields, YamlError(start + error.offset, error.message)
+        return fields, _culprit(text, start, fields, YamlError(start + error.offset, error.message))
+
+
+def _culprit(text: str, start: int, fields: list[Field], error: YamlError) -> YamlError:
+    """The error where people made it, which may be some lines before the place at which YAML gives up."""
+    entries = (entry for field in fields for entry in (field.value, *field.value.items))
+    inner = [field.value for entry in entries for field in entry.fields]
+    for value in sorted((*(field.value for field in fields), *inner), key=lambda value: value.start):
+        if value.start <= error.offset and (opening := _left_open(value)):
+            return YamlError(value.start, f"{opening} that is not closed")
+    begin = max(text.rfind("\n", start, error.offset), text.rfind("\r", start, error.offset), start - 1) + 1
+    before = [(at, line) for at, line in _lines(text[start:begin]) if line.strip() and line.lstrip()[0] != "#"]
+    if not before:
+        return error
+    if error.message == _NOT_A_DOCUMENT:
+        first, line = before[0]
+        return YamlError(start + first + len(line) - len(line.lstrip()), "an indent that the next keys have not")
+    at, line = before[-1]
+    is_first = ": " not in text[begin : error.offset]
+    pair = _PAIR.match(line)
+    no_pair = (pair is None or pair[4] != ":") and not _DASH.match(line)
+    if error.message in _AFTER_A_LINE and is_first and no_pair:
+        return YamlError(start + at + len(line) - len(line.lstrip()), "a line that is no 'key: value'")
+    return error
+
+
+def _left_open(value: Value) -> str:
+    """The quote or bracket that a value begins with and does not close, in words."""
+    first = value.text[:1]
+    if value.style != "plain" or first not in _CLOSING:
+        return ""
+    if first in "[{":
+        return f"a bracket '{first}'" if value.text.count(first) > value.text.count(_CLOSING[first]) else ""
+    rest = value.text[1:].replace("\\\\", "").replace('\\"', "") if first == '"' else value.text[1:].replace("''", "")
+    return f"a quote {first}" if first not in rest else ""
 
 
 def key_of(line: str) -> str | None:

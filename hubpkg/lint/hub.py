@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Any
+from urllib.parse import urlsplit
 
 from hubpkg.lint import blocks, front, naming
 from hubpkg.lint.asset import FORMATS
@@ -236,7 +237,19 @@ def hub_repo_link(card: Card) -> Iterator[Finding]:
     )
 
 
+def _is_url(link: str) -> bool:
+    if not _SCHEME.match(link.partition("#")[0]):
+        return False
+    try:
+        urlsplit(link)
+    except ValueError:  # such as an open bracket, or a host with characters that are no host's
+        return False
+    return True
+
+
 def _is_taken(link: str) -> bool:
+    if not _is_url(link):
+        return False
     hosts = _SCHEME_AND_HOST.findall(link)
     if len(hosts) != 1 or not re.search(r"https?://.*.com", link):
         return False
@@ -274,7 +287,7 @@ def hub_asset(card: Card) -> Iterator[Finding]:
             if name not in entry:
                 yield Finding(start, end, f"expected the key {name} in this asset, found it missing")
         link, form = entry.get("asset-link"), entry.get("file-format", "ckpt")
-        if link is not None and not (isinstance(link, str) and _SCHEME.match(link.strip("<>"))):
+        if link is not None and not (isinstance(link, str) and _is_url(link.strip("<>"))):
             yield Finding(start, end, f"expected a link, found {quote(str(link))}")
         if not isinstance(form, str) or form.lower() not in FORMATS:
             yield Finding(start, end, f"expected one of {', '.join(FORMATS)}, found {quote(str(form))}")
