@@ -145,6 +145,33 @@ def test_statistics_count_by_rule(folder):
     }  # fmt: skip
 
 
+def test_a_summary_of_many_findings_names_the_rules_that_found_most(folder):
+    some = {"license: ": "licence: ", "module-type: cv": "module-type: vision", "## Training": "## Training: "}
+    for old, new in some.items():
+        for index in range(20):
+            (folder / f"{index}{new[:3]}.md").write_text(BAD.replace(old, new), encoding="utf-8")
+    *_, count, most = lint(".", "--select", "schema,style", cwd=folder).stdout.decode().splitlines()
+    assert re.fullmatch(r"62 cards: \d+ errors and \d+ warnings on 61 of them; \d+ can be fixed with --fix", count)
+    assert most.startswith("most: 61 heading-colon, 41 licence-not-spdx, ")
+    *_, last = lint("cards", cwd=folder).stdout.decode().splitlines()
+    assert last.startswith("2 cards: ")
+
+
+def test_a_readme_in_a_folder_is_no_card(folder):
+    for name in ("README.md", "README_CN.md"):
+        (folder / "cards" / name).write_text("# Cards\n", encoding="utf-8")
+    assert {finding["path"] for finding in found("cards", cwd=folder)} == {f"cards/{NAME}"}
+    assert found("cards/README.md", cwd=folder)
+
+
+def test_where_nothing_is_checked_nothing_is_said_to_be_found(folder):
+    done = lint("missing.md", cwd=folder)
+    assert (done.returncode, done.stdout) == (2, b"")
+    (folder / "empty").mkdir()
+    done = lint("empty", cwd=folder)
+    assert (done.returncode, done.stdout) == (0, b"no card: nothing checked\n")
+
+
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [

@@ -52,7 +52,8 @@ def lint(options: argparse.Namespace, say: Callable[[str], None]) -> int:
             baseline.write(settings.baseline, reports)
         fresh = baseline.new(settings.baseline, reports)
         known, reports = len(reports) - len(fresh), fresh
-    _print(options, settings, reports, (len(cards), known))
+    if cards or not unreadable or options.json or options.format != "text":
+        _print(options, settings, reports, (len(cards), known))
     return _UNUSABLE if unreadable else _FINDING if reports else _FINE
 
 
@@ -121,7 +122,7 @@ def _print(
     elif form == "github":
         lines = output.as_github(reports)
     else:
-        lines = [*output.as_text(reports), output.summary(reports, *counts)]
+        lines = [*output.as_text(reports), *output.summary(reports, *counts)]
     stream.write("".join(f"{line}\n" for line in lines))  # at once: it may be unbuffered
 
 
