@@ -53,6 +53,7 @@ def test_a_good_card_is_accepted():
         ("repo-link: <https://", "repo-link: <https://[", "hub-repo-link"),
         ("asset:\n", "asset: yes\n\nother:\n", "hub-asset"),
         ("train-dataset: mnist", "train-dataset: digits", "dataset-unlisted"),
+        ("train-dataset: mnist", "train-dataset: >-\n  digits", "dataset-unlisted"),
         ("train-dataset: mnist", "train-dataset: mnist_digits", "dataset-unlisted"),
         ("## Quick Start", "## Quick Start:", "hub-heading"),
         ("## Quick Start", "> ## Quick Start:", "hub-heading"),

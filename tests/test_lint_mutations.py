@@ -6,6 +6,8 @@ import re
 import pytest
 from linting import check, fixed, good_card, line_of, names
 
+from hubpkg.lint.source import Card
+
 SEEDS = range(24)
 FRONT_KEYS = ("model-name", "backbone-name", "module-type", "author", "user-id", "used-for", "license", "summary")
 REQUIRED = (*FRONT_KEYS, "fine-tunable", "model-version", "update-time", "repo-link", "mindspore-version")
@@ -266,6 +268,25 @@ def test_a_key_with_no_space_or_a_full_width_colon_is_mended(key):
     name, text = good_card(7)
     assert fixed(text.replace(f"{key}: ", f"{key}:", 1), ["yaml-invalid"], name) == text
     assert fixed(text.replace(f"{key}: ", f"{key}：", 1), ["yaml-invalid"], name) == text
+
+
+@pytest.mark.parametrize("usual", [("evaluation", "-"), ("author", None)])
+def test_a_usual_fault_hides_no_other_one(usual):
+    name, text = good_card(7)
+    key, new = usual
+    text = value(text, key, new)[0] if new else text.replace(f"{key}: ", f"{key}：", 1)
+    lines = {line_of(text, key), line_of(text, "summary: ")}
+    text = value(text, "summary", "a: b: c")[0]
+    assert {line for rule, line, _ in check(text, name) if rule == "yaml-invalid"} == lines
+    assert fixed(text, ["yaml-invalid"], name) == text
+
+
+def test_beside_a_claim_of_nothing_all_is_read_as_yaml_does():
+    name, text = good_card(7)
+    text = value(text, "evaluation", "-")[0].replace("license: ", "? license\n: ", 1)
+    card = Card(name, text.encode())
+    assert card.text_of("evaluation") == "-"
+    assert card.text_of("license") == Card(name, good_card(7)[1].encode()).text_of("license")
 
 
 @pytest.mark.parametrize("rule", sorted(MUTATIONS.keys() - {"card-too-large"}))  # of which nothing is read

@@ -49,7 +49,19 @@ def yaml_invalid(card: Card) -> Iterator[Finding]:
     """
     if card.yaml_error is None:
         return
-    offset, reason = card.yaml_error
+    found = _usual_fault(card)
+    if found is None:
+        yield _told(card, *card.yaml_error)
+        return
+    left = _left_by(card, found)
+    yield found if left is None else found._replace(fix=None)
+    if left is not None:
+        yield _told(card, *left)
+
+
+def _usual_fault(card: Card) -> Finding | None:
+    """What is written otherwise than YAML wants it, if it can be fixed, and its fix."""
+    offset, _ = card.yaml_error or (0, "")
     front = card.text[card.front.start : card.front.end]
     colons = [
         Edit(card.front.start + match.start(2), card.front.start + match.end(), ": ")
@@ -59,38 +71,45 @@ def yaml_invalid(card: Card) -> Iterator[Finding]:
     if colons:
         edits = tuple(edit if not _ends_line(card, edit.end) else edit._replace(text=":") for edit in colons)
         message = f"expected ': ' after a key, found the full-width colon '：' ({len(colons)} times)"
-        yield Finding(colons[0].start, colons[0].start + 1, message, _if_it_helps(card, Fix(edits)))
-        return
-    joined = [match for match in _NO_GAP.finditer(front) if match[1] in NAMES]
+        return Finding(colons[0].start, colons[0].start + 1, message, Fix(edits))
+    joined = [card.front.start + match.end() for match in _NO_GAP.finditer(front) if match[1] in NAMES]
     if joined:
-        places = [card.front.start + match.end() for match in joined]
         message = f"expected ': ' after a key, found no space after the colon ({len(joined)} times)"
-        fix = Fix(tuple(Edit(place, place, " ") for place in places))
-        yield Finding(places[0] - 1, places[0], message, _if_it_helps(card, fix))
-        return
+        return Finding(joined[0] - 1, joined[0], message, Fix(tuple(Edit(place, place, " ") for place in joined)))
     dashes = [field.value for field in card.front.fields if field.value.text == "-" and field.value.style == "plain"]
     if dashes and any(value.start <= offset <= value.end for value in dashes):
-        fix = Fix(tuple(Edit(value.start, value.end, '"-"') for value in dashes))
         message = "expected a value, found '-', with which YAML begins a list; leave the key out, or put it in quotes"
-        yield Finding(dashes[0].start, dashes[0].end, message, _if_it_helps(card, fix))
-        return
+        fix = Fix(tuple(Edit(value.start, value.end, '"-"') for value in dashes))
+        return Finding(dashes[0].start, dashes[0].end, message, fix)
+    return None
+
+
+def _left_by(card: Card, found: Finding) -> tuple[int, str] | None:
+    """What YAML still refuses when a finding is fixed, at its place in the card as it is."""
+    text = card.text
+    edits = found.fix.edits if found.fix is not None else ()
+    for edit in reversed(edits):
+        text = text[: edit.start] + edit.text + text[edit.end :]
+    left = Card(card.path, encode(text)).yaml_error
+    if left is None:
+        return None
+    offset = left.offset
+    for edit in edits:
+        if edit.start < offset:
+            offset = max(edit.start, offset - len(edit.text) + edit.end - edit.start)
+    return offset, left.message
+
+
+def _told(card: Card, offset: int, reason: str) -> Finding:
     if card.text[offset : offset + 1] == ":":
         before = card.text[max(card.text.rfind("\n", 0, offset), card.text.rfind("\r", 0, offset)) + 1 : offset]
         second = "a second ': ' in a line; put the value in quotes"
         reason = second if ": " in before else "a key where none can stand; look at its indent and at the lines before"
-    yield Finding(offset, min(offset + 1, len(card.text)), f"expected YAML, found: {reason}")
+    return Finding(offset, min(offset + 1, len(card.text)), f"expected YAML, found: {reason}")
 
 
 def _ends_line(card: Card, offset: int) -> bool:
     return card.text[offset : offset + 1] in ("", "\n", "\r")
-
-
-def _if_it_helps(card: Card, fix: Fix) -> Fix | None:
-    """The fix, if YAML reads the front matter with it."""
-    text = card.text
-    for edit in reversed(fix.edits):
-        text = text[: edit.start] + edit.text + text[edit.end :]
-    return fix if Card(card.path, encode(text)).yaml_error is None else None
 
 
 @rule("F002", "front-matter-delimiters", ERROR, fixable=True)

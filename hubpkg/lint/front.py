@@ -8,6 +8,7 @@ are told, and the line-based reading stands, so that the rules go on.
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import NamedTuple
 
 from hubpkg.lint.values import KEYS, NAMES, Field, Value, resolve
@@ -44,7 +45,17 @@ def read(text: str, start: int, end: int) -> tuple[list[Field], YamlError | None
     try:
         return events.read(source, start), None
     except events.RefusedError as error:
-        return fields, _culprit(text, start, fields, YamlError(start + error.offset, error.message))
+        refused = _culprit(text, start, fields, YamlError(start + error.offset, error.message))
+    dashes = {field.value.start for field in fields if field.value.text == "-" and field.value.style == "plain"}
+    if not dashes:
+        return fields, refused
+    # 'evaluation: -' is frequent, and the rest of such a card is YAML: read it with another character there.
+    source = "".join("x" if start + at in dashes else character for at, character in enumerate(source))
+    with suppress(events.RefusedError):
+        fields = events.read(source, start)
+        for value in (field.value for field in fields):
+            value.text = "-" if value.start in dashes else value.text
+    return fields, refused
 
 
 def _culprit(text: str, start: int, fields: list[Field], error: YamlError) -> YamlError:

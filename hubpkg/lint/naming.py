@@ -112,8 +112,9 @@ def dataset_unlisted(card: Card) -> Iterator[Finding]:
     Good:
         train-dataset: coco2017
     """
-    value = figures.scalar(card, "train-dataset")
-    if value is None or not value.resolved or card.path.endswith("_cn.md"):
+    field = card.fields.get("train-dataset")
+    value = field.value if field is not None else None
+    if value is None or not value.text or not value.resolved or card.path.endswith("_cn.md"):
         return
     known = datasets()
     unlisted = [piece for piece in value.text.split("_") if piece not in known]
