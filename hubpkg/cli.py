@@ -343,8 +343,24 @@ def _completion(options: argparse.Namespace) -> int:
         import shtab
     except ModuleNotFoundError:
         raise HubpkgError("expected shtab, found none; install it with: pip install 'hubpkg[completion]'") from None
-    print(shtab.complete(_parser(), options.shell))
+    parser = _parser()
+    for command in _commands(parser):
+        for action in command._actions:  # noqa: SLF001 - argparse has no other way to them
+            kind = {"DIR": shtab.DIRECTORY, "FILE": shtab.FILE, "PATH": shtab.FILE, "PACKAGE": shtab.DIRECTORY}.get(
+                str(action.metavar)
+            )
+            if kind is not None:
+                action.complete = kind  # type: ignore[attr-defined]
+    print(shtab.complete(parser, options.shell))
     return 0
+
+
+def _commands(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
+    """The parser and those of its commands, and of theirs."""
+    yield parser
+    for action in parser._actions:  # noqa: SLF001 - as above
+        for command in action.choices.values() if isinstance(action, argparse._SubParsersAction) else ():  # noqa: SLF001
+            yield from _commands(command)
 
 
 def _packages_in(dist: Path) -> list[Path]:

@@ -419,6 +419,26 @@ def test_completion_knows_the_options_of_lint(tmp_path, shell):
     assert b"update-baseline" in done.stdout
 
 
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("hubpkg lint --update-b", "--update-baseline"), ("hubpkg lint --target hubp", "hubpkg"),
+        ("hubpkg lint --format sa", "sarif"), ("hubpkg expl", "explain"), ("hubpkg lint ca", "cards"),
+        ("hubpkg lint --baseline ca", "cards"), ("hubpkg lint --assets ca", "cards"), ("hubpkg verify ca", "cards"),
+    ],
+)  # fmt: skip
+def test_bash_completes_commands_options_and_paths(folder, line, expected):
+    pytest.importorskip("shtab")
+    (folder / "completion").write_bytes(run("completion", "bash", cwd=folder).stdout)
+    *before, last = line.split()
+    script = (
+        f"source completion; COMP_WORDS=({line}); COMP_CWORD={len(before)}; "
+        f"_shtab_hubpkg hubpkg {last} {before[-1]}; printf '%s\\n' \"${{COMPREPLY[@]}}\""
+    )
+    done = subprocess.run([shutil.which("bash"), "--norc", "-c", script], cwd=folder, capture_output=True, check=True)
+    assert done.stdout.decode().split() == [expected], done.stderr
+
+
 def test_lint_imports_nothing_heavy(folder):
     code = command("lint", str(folder / "cards"), "--format", "sarif") + "assert status == 1"
     program = f"import io\nreal, sys.stdout = sys.stdout, io.StringIO()\n{code}\nsys.stdout = real"
