@@ -201,3 +201,23 @@ def test_no_rule_imports_what_is_heavy():
 def test_a_byte_order_mark_hides_no_title():
     text = good_card(0)[1]
     assert check(f"\ufeff{text}", select=["format"]) == [("invisible-character", 1, 1)]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "## C++ API\n\n[a](#c-api)", "## 3.1 Setup & Use\n\n[a](#31-setup--use)", "## `train.py`\n\n[a](#trainpy)",
+        "## [Link](https://a.example/b) x\n\n[a](#link-x)", "## A\n\n## A\n\n[a](#a-1)", "## 安装\n\n[a](#安装)",
+        '<h2 align="center">Some Thing</h2>\n\n[a](#some-thing)', "- ## In a list\n\n[a](#in-a-list)",
+        "> ## In a quote\n\n[a](#in-a-quote)", "## _Emph_ it\n\n[a](#emph-it)", "## snake_case\n\n[a](#snake_case)",
+        "Underlined\n===\n\n[a](#underlined)", '<a name="x"></a>\n\n[a](#x)', "\\[a](b)",
+        "It is so.[^1]\n\n[^1]: note", "[1] (https://a.example/p)", "[x]: https://a.example\n\n[a][x]",
+        "```yaml\na: 1\n ---\nb: 2\n```", "1. a\n   ```shell\n   x\n   ```\n2. b", "~~~\n```\n~~~", "`[a](b)`",
+        "| a | b |\n|---|---|\n| x \\| y | z |", "a | b\n--|--\n1 | 2", "- a\n  - b\n    - c\n\n      code",
+        "[x](https://a.example/b_(c))", "[![i](https://a.example/i.png)](https://a.example)", "x < y <z", "#1 is best",
+        "<!-- [a](b) <script> -->", "`<script>`", "***", "$a_{b}$ and x<y", "**Note:**", "[a](#top)", "a  \nb",
+    ],
+)  # fmt: skip
+def test_right_text_is_left_alone(body):
+    name, text = good_card(3)
+    assert check(text.replace("## Introduction", f"{body}\n\n## Introduction"), name) == []

@@ -28,7 +28,8 @@ _NO_SPACE = re.compile(r"##(?<!###)#{0,4}(?=[^\s#!{\d\\])")
 _INDENT = 4  # characters before a heading: at most three spaces, and the break
 _REVERSED = re.compile(r"(?<![\]\w`])\(([^()\[\]\r\n]{1,80})\)\[((?:https?://|\./|\.\./|#)[^\[\]\s]+)\]")
 _BRACKETS = re.compile(r"\[(?<=\)\[)")  # ')[', searched for by its rarer character
-_GAP = re.compile(r"(\[[^\[\]\r\n]{1,200}\])([ \t]+)\((?:https?://)[^()\s]+\)")
+# '[1] (https://...)' is how a list of references may be written.
+_GAP = re.compile(r"(\[(?!\^?\d+\])[^\[\]\r\n]{1,200}\])([ \t]+)\((?:https?://)[^()\s]+\)")
 
 
 @rule("F001", "yaml-invalid", ERROR, fixable=True)

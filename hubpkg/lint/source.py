@@ -46,10 +46,10 @@ _HTML_TABLE = re.compile(
 _HTML_ROW = re.compile(r"<tr\b[^<>]*>(?P<row>.*?)(?=</tr>|<tr\b|\Z)", re.IGNORECASE | re.DOTALL)
 _HTML_CELL = re.compile(r"<t[dh]\b[^<>]*>\s*+(?P<cell>.*?)(?=</?t[dhr]\b|\Z)", re.IGNORECASE | re.DOTALL)
 _LINK = re.compile(
-    r"\[(?P<text>(?:[^\[\]\\]|\\.|!?\[[^\[\]]{0,500}\](?:\([^()\s]{0,1000}\))?){0,1000}+)\]"
+    r"(?<!\\)\[(?P<text>(?:[^\[\]\\]|\\.|!?\[[^\[\]]{0,500}\](?:\([^()\s]{0,1000}\))?){0,1000}+)\]"
     r"\([ \t]*(?:<(?P<angle>[^<>\n]*)>|(?P<url>[^\s()<>]*+(?:\([^\s()]*\)[^\s()<>]*+)*+))"
     r"(?:[ \t\r\n]+(?:\"[^\"]*\"|'[^']*'))?[ \t]*\)"
-    r"|\[(?P<label>[^\[\]\r\n]+)\]:[ \t]*<?(?P<defined>[^\s<>]+)>?"
+    r"|\[(?P<label>[^\[\]\r\n^][^\[\]\r\n]*)\]:[ \t]*<?(?P<defined>[^\s<>]+)>?"
 )
 _ANGLE = re.compile(
     r"<(?:(?P<auto>[a-zA-Z][a-zA-Z0-9+.\-]{1,31}:[^\s<>]*)>"
