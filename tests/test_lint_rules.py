@@ -221,3 +221,12 @@ def test_a_byte_order_mark_hides_no_title():
 def test_right_text_is_left_alone(body):
     name, text = good_card(3)
     assert check(text.replace("## Introduction", f"{body}\n\n## Introduction"), name) == []
+
+
+def test_a_version_with_a_tag_is_text():
+    assert check(edit("mindspore-version", "!!str 1.10"), good_card(1)[0], ["version-loses-digits"]) == []
+
+
+def test_a_list_in_brackets_begins_with_its_bracket():
+    [(rule, _, column)] = check(edit("evaluation", "[top1acc77.27, acc1]"), select=["schema"])
+    assert (rule, column) == ("wrong-type", len("evaluation: ") + 1)

@@ -100,7 +100,9 @@ class _Builder:
         value = Value(self._base + self.offset(event.start_mark), self._base + self.offset(event.end_mark))
         if isinstance(event, yaml.ScalarEvent):
             value.text = event.value
-            value.style = "quoted" if event.style in _QUOTES else "block" if event.style in _BLOCKS else "plain"
+            # With a tag it is what the tag says, and begins with it.
+            block = event.style in _BLOCKS or event.tag is not None
+            value.style = "block" if block else "quoted" if event.style in _QUOTES else "plain"
             value.end = value.start + len(self._text[value.start - self._base : value.end - self._base].rstrip())
         elif isinstance(event, yaml.SequenceStartEvent):
             value.style, value.items = "list", []

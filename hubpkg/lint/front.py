@@ -150,7 +150,8 @@ class _Reader:
         for found in self.fields:
             value = found.value
             if value.items:
-                value.start, value.end = value.items[0].start, value.items[-1].end
+                if text[value.start : value.start + 1] != "[":
+                    value.start, value.end = value.items[0].start, value.items[-1].end
                 self.simple = self.simple and (
                     value.text != "" or all(item.style != "mapping" or item.fields for item in value.items)
                 )
