@@ -270,6 +270,14 @@ def test_a_key_with_no_space_or_a_full_width_colon_is_mended(key):
     assert fixed(text.replace(f"{key}: ", f"{key}：", 1), ["yaml-invalid"], name) == text
 
 
+def test_a_lone_dash_is_mended_in_an_evaluation_alone():
+    name, text = good_card(7)
+    for key, fixable in (("evaluation", True), ("author", False), ("fine-tunable", False)):
+        changed, line = value(text, key, "-")
+        assert ("yaml-invalid", line, len(key) + 3) in check(changed, name)
+        assert (fixed(changed, ["yaml-invalid"], name) != changed) is fixable
+
+
 @pytest.mark.parametrize("usual", [("evaluation", "-"), ("author", None)])
 def test_a_usual_fault_hides_no_other_one(usual):
     name, text = good_card(7)

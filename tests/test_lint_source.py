@@ -9,7 +9,7 @@ import yaml
 from conftest import CORPUS
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from linting import good_card
+from linting import check, good_card
 
 from hubpkg.lint.source import LARGEST, Card
 from hubpkg.lint.values import Value, resolve
@@ -557,3 +557,14 @@ def test_a_table_may_be_html():
     assert [cell.text for cell in table.header] == ["model", "top-1"]
     assert [[cell.text for cell in row] for row in table.rows] == [["a", "<b>77.1</b>"], ["b", "1"]]
     assert all(text[cell.start : cell.end] == cell.text for row in [table.header, *table.rows] for cell in row)
+
+
+@pytest.mark.parametrize("end", ["\r", "\r\n"])
+def test_line_ends_change_nothing_of_what_is_read(end):
+    for seed in range(20):
+        name, text = good_card(seed)
+        text = text.replace("| 8 |", "| 7 |").replace("## Introduction", "[a](#b)\n\n## Introduction")
+        wrong = re.sub(r"evaluation: .*", "evaluation: top1acc1.00", text)
+        assert check(wrong.replace("\n", end), name, ["evaluation", "consistency", "link"]) == check(
+            wrong, name, ["evaluation", "consistency", "link"]
+        )

@@ -37,7 +37,7 @@ def yaml_invalid(card: Card) -> Iterator[Finding]:
     """The front matter is not YAML, or is no mapping of keys to values.
 
     The other rules go on with the lines that can be read. Three kinds can be fixed: full-width colons after keys, keys
-    with no space after their colon, and a value that is a lone dash.
+    with no space after their colon, and an evaluation that is a lone dash.
 
     Why:
         The hub's validator stops at the first such card, and its client can't load the model: neither sees one field.
@@ -54,7 +54,7 @@ def yaml_invalid(card: Card) -> Iterator[Finding]:
     if found is None:
         yield _told(card, *card.yaml_error)
         return
-    left = _left_by(card, found)
+    left = _left_by(card, found) if found.fix is not None else None
     yield found if left is None else found._replace(fix=None)
     if left is not None:
         yield _told(card, *left)
@@ -81,7 +81,9 @@ def _usual_fault(card: Card) -> Finding | None:
     if dashes and any(value.start <= offset <= value.end for value in dashes):
         message = "expected a value, found '-', with which YAML begins a list; leave the key out, or put it in quotes"
         fix = Fix(tuple(Edit(value.start, value.end, '"-"') for value in dashes))
-        return Finding(dashes[0].start, dashes[0].end, message, fix)
+        # Of another key it would be a wrong value still, and what is right is nobody's to guess.
+        guessed = dashes != [field.value for field in card.front.fields if field.name == "evaluation"]
+        return Finding(dashes[0].start, dashes[0].end, message, None if guessed else fix)
     return None
 
 

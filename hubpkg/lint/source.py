@@ -16,6 +16,7 @@ LARGEST = 1 << 20  # bytes of a card that are read; the largest on the hub has 7
 
 _NEAR = 1 << 14  # characters in which lines are counted each time that a place is asked for
 _LINE = re.compile(r"\r\n?|\n")
+_LONE_CR = re.compile(r"\r(?!\n)")
 _BODY = re.compile(r"(?:^|(?<=\r))[^\s#]", re.MULTILINE)
 _HEADING = re.compile(r"(?:^\ufeff?|(?<=\r))(#{1,6})[ \t]+([^\r\n]*?)[ \t]*(?=[\r\n]|\Z)", re.MULTILINE)
 # These begin with the break before the line: searching for a character is far quicker than trying at each.
@@ -301,7 +302,10 @@ class Card:
 
     @_once
     def prose(self) -> str:
-        """The text with all characters of code, comments and what stands before the body made spaces; offsets hold."""
+        """The text with all characters of code, comments and what stands before the body made spaces; offsets hold.
+
+        A line that ends in CR alone ends in LF here.
+        """
         at = self.body_start
         parts = [" " * (at - 1), "\n"] if at else []
         for fence in self.fences:
@@ -309,6 +313,8 @@ class Card:
             at = fence.end
         parts.append(self.text[at:])
         prose = "".join(parts)
+        if "\r" in prose:
+            prose = _LONE_CR.sub("\n", prose)
         pattern = _SPAN_OR_COMMENT.get(("`" in prose, "<!--" in prose))
         return prose if pattern is None else pattern.sub(_blank, prose)
 
@@ -322,7 +328,7 @@ class Card:
         return html + [
             Table(
                 _cells(text, match.start(1), match.end(1)),
-                [_cells(text, a + 1, b) for a, b in _line_spans(text, match.start(2), match.end(2))],
+                [_cells(text, a + 1, b) for a, b in _line_spans(self.prose, match.start(2), match.end(2))],
                 match.start(1),
             )
             for match in _TABLE.finditer(self.prose, self.body_start)
