@@ -177,6 +177,27 @@ def test_unsafe_html_in_the_front_matter_is_found():
     assert check(text, select=["unsafe-html"]) == [("unsafe-html", line_of(text, "<script>"), 13)]
 
 
+@pytest.mark.parametrize(
+    "html",
+    [
+        "[a](javascript&#58;alert(1))", "[a](java&#115;cript:x)", "[a](&#x6A;avascript&colon;x)", "[a]: vbscript:x",
+        "<a href=javascript:x>", '<a href="java\tscript:x">', '<a href="java&#10;script:x">', "<a HREF='javascript:x'>",
+        '<a href=" &#1;javascript:x">', "<a title='>' onclick=x>", '<a title="<" onclick=x>', "<img/src=x/onerror=x>",
+        "<!--><script>x</script>-->", "<!---><iframe>", "text <!-- <script>", "<form action=a>", "<SCRIPT>",
+        "<math><mi xlink:href='data:text/html,x'>", "<textarea>", "<plaintext>", "<svg/onload=x>", "`<script>",
+        '<a b="x> <script>x</script> "', "<details open ontoggle=x>", "[a](data:text/html,x)",
+    ],
+)  # fmt: skip
+def test_html_that_hides_what_it_does_is_found(html):
+    text = good_card(0)[1].replace("## Introduction", f"{html}\n\n## Introduction")
+    assert line_of(text, html) in {line for _, line, _ in check(text, select=["unsafe-html"])}
+
+
+def test_unsafe_html_in_the_title_is_found_and_told_once():
+    text = good_card(0)[1].replace("# ", "# <img src=x onerror=x> ", 1)
+    assert check(text, select=["unsafe-html"]) == [("unsafe-html", 1, 14)]
+
+
 def test_crlf_is_told_once_and_fixed_whole():
     text = good_card(0)[1]
     crlf = text.replace("\n", "\r\n")

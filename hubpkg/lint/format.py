@@ -17,12 +17,21 @@ _FULLWIDTH = re.compile(r"^[ \-]*([^\s:：#][^:：\n]*)(：)[ \t]*", re.MULTILIN
 _NO_GAP = re.compile(r"^ *(?:- +)?([a-z0-9\-]+):(?=[^\s:])", re.MULTILINE)
 _EXACT_DELIMITER = re.compile(r"---[ \t]*\Z")
 _UNSAFE = re.compile(
-    r"<(?:[ \t\r\n/]*(?P<tag>(?i:script|iframe|object|embed|applet|form|input|button|style|link|meta|base|frame"
-    r"|frameset|svg))(?=[\s/>]|\Z)"
+    r"<(?:[ \t\r\n]*(?P<tag>(?i:script|iframe|object|embed|applet|form|input|button|select|textarea|style|link|meta"
+    r"|base|frame|frameset|svg|template|noscript|plaintext|xmp|portal|isindex))(?=[\s/>]|\Z)"
     r"|[a-zA-Z][^<>]*?[\s/\"'](?P<event>[oO][nN][a-zA-Z]{3,})[ \t\r\n]*=)"
 )
-_MAYBE_SCHEME = re.compile(r":(?:(?<=(?i:script:))|(?<=(?i:data:)))")
-_SCHEME = re.compile(r"[\x00-\x20]*(javascript|vbscript|data):(?!image/(?:png|gif|jpe?g|webp)[;,])", re.IGNORECASE)
+# A tag with all its attributes, in whose quotes '<' and '>' may stand; and one of them.
+_TAG = re.compile(r"<[a-zA-Z][^\s/<>=]*+(?:[^<>\"'=]|=\s*+(?:\"[^\"]*+\"|'[^']*+')?|[\"'])*+")
+_ATTRIBUTE = re.compile(
+    r"[\s/\"'](?P<name>[^\s=\"'/<>]++)\s*+=\s*+(?:\"(?P<double>[^\"]*+)\"|'(?P<single>[^']*+)'|(?P<bare>[^\s\"'<>]++))"
+)
+_EVENT = re.compile(r"on[a-z]{3,}", re.IGNORECASE)
+_MAYBE_SCHEME = re.compile(r":(?:(?<=(?i:script:))|(?<=(?i:data:)))|&[#a-zA-Z]")
+# Browsers take no account of control characters and space here.
+_NO_ACCOUNT = re.compile(r"[\x00-\x20]+")
+_LONGEST_SCHEME = 1000  # characters of a URL in which its scheme is looked for
+_SCHEME = re.compile(r"(javascript|vbscript|data):(?!image/(?:png|gif|jpe?g|webp)[;,])", re.IGNORECASE)
 _RULE_LINE = re.compile(r"-{3,}[ \t]*\Z")
 _NO_SPACE = re.compile(r"##(?<!###)#{0,4}(?=[^\s#!{\d\\])")
 _INDENT = 4  # characters before a heading: at most three spaces, and the break
@@ -297,23 +306,52 @@ def unsafe_html(card: Card) -> Iterator[Finding]:
     """
     text = card.text
     if text.find("<", card.body_start) >= 0:
-        for match in _UNSAFE.finditer(card.prose, card.body_start):
-            yield _unsafe(match)
+        yield from _unsafe(card.prose, card.body_start, len(text))
     if text.count("<", 0, card.front.end) > text.count("<http", 0, card.front.end):
+        yield from _unsafe(text, 0, card.front.start)
         for field in card.front.fields:
-            if "<" in field.value.text and (found := _UNSAFE.search(text, field.value.start, field.value.end)):
-                yield _unsafe(found)
+            if "<" in field.value.text:
+                yield from _unsafe(text, field.value.start, field.value.end)
     if _MAYBE_SCHEME.search(text, card.body_start):
         for link in card.links:
-            if found := _SCHEME.match(link.url):
-                message = f"expected a link that leads somewhere, found the scheme {quote(found[1].lower())}"
-                yield Finding(link.start, link.end, message)
+            if link.kind not in ("href", "src") and (scheme := _unsafe_scheme(link.url)):
+                yield Finding(link.start, link.end, _LEADS_NOWHERE.format(quote(scheme)))
 
 
-def _unsafe(match: re.Match[str]) -> Finding:
-    if match["tag"]:
-        return Finding(*match.span("tag"), f"expected no element that acts, found <{match['tag'].lower()}>")
-    return Finding(*match.span("event"), f"expected no event attribute, found {quote(match['event'].lower())}")
+_LEADS_NOWHERE = "expected a link that leads somewhere, found the scheme {}"
+
+
+def _unsafe(text: str, start: int, end: int) -> Iterator[Finding]:
+    """What acts in the HTML between two offsets, told once where both ways to read a tag find it."""
+    events = set()
+    for match in _UNSAFE.finditer(text, start, end):
+        if match["tag"]:
+            yield Finding(*match.span("tag"), f"expected no element that acts, found <{match['tag'].lower()}>")
+        else:
+            events.add(match.start("event"))
+            yield Finding(*match.span("event"), f"expected no event attribute, found {quote(match['event'].lower())}")
+    for tag in _TAG.finditer(text, start, end):
+        if "=" not in tag[0]:
+            continue
+        for match in _ATTRIBUTE.finditer(text, *tag.span()):
+            place, name = match.span("name"), match["name"]
+            if _EVENT.fullmatch(name):
+                if place[0] not in events:
+                    yield Finding(*place, f"expected no event attribute, found {quote(name.lower())}")
+                continue
+            group = match.lastgroup or "bare"
+            if scheme := _unsafe_scheme(match[group]):
+                yield Finding(*match.span(group), _LEADS_NOWHERE.format(quote(scheme)))
+
+
+def _unsafe_scheme(url: str) -> str:
+    """The scheme of a URL that runs code, whatever it is hidden by; or ``""``."""
+    if "&" in url:
+        import html
+
+        url = html.unescape(url)
+    match = _SCHEME.match(_NO_ACCOUNT.sub("", url[:_LONGEST_SCHEME])) if ":" in url else None
+    return match[1].lower() if match is not None else ""
 
 
 @rule("F009", "code-block-unclosed", ERROR)

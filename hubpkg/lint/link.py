@@ -249,7 +249,7 @@ def relative_link(card: Card) -> Iterator[Finding]:
 def _lies_beside(card: Card, url: str) -> bool:
     path = unquote(re.split("[?#]", url)[0])
     try:
-        return bool(path) and "\0" not in path and (Path(card.path).parent / path).exists()
+        return bool(path) and path[0] != "/" and "\0" not in path and (Path(card.path).parent / path).exists()
     except (OSError, ValueError):
         return False
 

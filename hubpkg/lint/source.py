@@ -26,7 +26,8 @@ _FENCE_OR_HEADING = re.compile(
 _SETEXT = re.compile(r"[\n\r] {0,3}([^\s>#|`~+*\-<][^\r\n]*?)[ \t]*\r?\n {0,3}=+[ \t]*(?=[\r\n]|\Z)")
 _CLOSING_HASHES = re.compile(r"(?:^|[ \t]+)#+$")
 _SPAN = r"`(?<!``)(`{0,7}+)(?:(?!\n[ \t]*\n).)+?(?<!`)`\1(?!`)"
-_COMMENT = r"<!--.*?(?:-->|\Z)"
+# '<!-->' is a whole comment to browsers. One that is not closed goes on to the end if it begins a line.
+_COMMENT = r"<!--(?:-?>|.*?(?:--!?>|\Z))"
 _SPAN_OR_COMMENT = {
     (True, True): re.compile(f"{_COMMENT}|{_SPAN}", re.DOTALL),
     (True, False): re.compile(_SPAN, re.DOTALL),
@@ -370,6 +371,10 @@ def _spaces(match: re.Match[str]) -> str:
 
 
 def _blank(match: re.Match[str]) -> str:
+    if match[0].startswith("<!--") and not match[0].endswith(">"):
+        before = match.string[match.string.rfind("\n", 0, match.start()) + 1 : match.start()]
+        if before.strip(" "):
+            return match[0]
     return _blanked(match[0])
 
 
