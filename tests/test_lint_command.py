@@ -195,6 +195,13 @@ def test_an_unknown_rule_is_refused(folder, arguments):
     assert b"hubpkg explain --all" in done.stderr
 
 
+@pytest.mark.parametrize("arguments", [["--select", "H001"], ["--select", "S", "--target", "hub"]])
+def test_a_selection_of_the_other_targets_rules_is_refused(folder, arguments):
+    done = lint("cards", *arguments, cwd=folder)
+    assert done.returncode == 2
+    assert b"to be selected, found none" in done.stderr
+
+
 def test_standard_input_is_a_card(tmp_path):
     done = lint("-", "--select", "S008", cwd=tmp_path, text=BAD)
     assert done.returncode == 1
@@ -216,10 +223,10 @@ def test_a_configuration_file_above_is_found(folder, kind):
 
 
 def test_ignores_by_file_severities_and_exclusions(folder):
-    (folder / "cards" / "README.md").write_text("# no card\n", encoding="utf-8")
+    (folder / "cards" / "draft.md").write_text("# no card\n", encoding="utf-8")
     (folder / "cards" / "again.md").write_text(BAD, encoding="utf-8")
     (folder / "hubpkg.toml").write_text(
-        'select = ["schema", "style"]\nexclude = ["README.md"]\n'
+        'select = ["schema", "style"]\nexclude = ["draft.md"]\n'
         f'[per-file-ignores]\n"cards/{NAME}" = ["T001"]\n"*/again.md" = ["schema"]\n[severity]\nS008 = "error"\n',
         encoding="utf-8",
     )

@@ -31,7 +31,9 @@ def lint(options: argparse.Namespace, say: Callable[[str], None]) -> int:
     for folder in (options.checkout, options.assets):
         if folder is not None and not folder.is_dir():
             raise HubpkgError(f"{folder}: expected a folder, found {'a file' if folder.exists() else 'none'}")
-    _ = settings.rules  # what is selected wrongly is said before anything is read
+    # What is selected wrongly is said before anything is read.
+    if settings.rules and not any(settings.target in rule.targets for rule in settings.rules):
+        raise HubpkgError(f"expected rules of the target {settings.target} to be selected, found none; see --target")
     cards, unreadable = _read(engine.find(options.paths, settings), say)
     changed = 0
     if options.diff or options.fix:
