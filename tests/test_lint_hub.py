@@ -92,6 +92,7 @@ def test_what_the_validator_rejects(old, new, rule):
         ("## Quick Start", "1. a\n## Quick Start:"),
         ("## Quick Start", "<!--\n## Quick Start:\n-->\n"),
         ("update-time: ", "update-time: '2023-02-30' # "),
+        ("update-time: ", "update-time: 2023-02-30 or so # "),
     ],
 )
 def test_what_it_accepts_though_others_would_not(old, new):

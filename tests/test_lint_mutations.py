@@ -267,7 +267,24 @@ def test_each_mutation_is_found_on_its_line(rule):
 def test_a_key_with_no_space_or_a_full_width_colon_is_mended(key):
     name, text = good_card(7)
     assert fixed(text.replace(f"{key}: ", f"{key}:", 1), ["yaml-invalid"], name) == text
-    assert fixed(text.replace(f"{key}: ", f"{key}：", 1), ["yaml-invalid"], name) == text
+    for colon in ("：", ":\u00a0", ":\u3000"):
+        assert fixed(text.replace(f"{key}: ", f"{key}{colon}", 1), ["yaml-invalid"], name) == text
+
+
+@pytest.mark.parametrize("junk", ["text", "some text", "key:value", "author:\u00a0x", "<br>", "]"])
+def test_a_line_that_is_no_yaml_changes_no_other_value(junk):
+    name, text = good_card(7)
+    text = text.replace("\nauthor: ", f"\n{junk}\n\nauthor: ", 1)
+    rules = {rule for rule, *_ in check(text, name)}
+    assert rules <= {"yaml-invalid", "duplicate-key"}
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be"])
+def test_utf_16_is_told_once(encoding):
+    name, text = good_card(7)
+    data = "\ufeff".encode(encoding) + text.encode(encoding) if encoding == "utf-16-be" else text.encode(encoding)
+    found = [(line, column) for rule, line, column in check(data, name) if rule in {"not-utf8", "invisible-character"}]
+    assert found == [(1, 1)]
 
 
 def test_a_lone_dash_is_mended_in_an_evaluation_alone():

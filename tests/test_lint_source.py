@@ -568,3 +568,12 @@ def test_line_ends_change_nothing_of_what_is_read(end):
         assert check(wrong.replace("\n", end), name, ["evaluation", "consistency", "link"]) == check(
             wrong, name, ["evaluation", "consistency", "link"]
         )
+
+
+@pytest.mark.parametrize("start", ["foo: x", 'license: "x', "foo", "foo:", "license: MIT", "- "])
+def test_space_in_a_line_of_the_front_matter_takes_bounded_time(start):
+    line = f"{start}{' ' * 400_000}x"
+    begin = time.process_time()
+    check(f"# a\n\n---\n\nmodel-name: a\n\n{line}\n\n---\n")
+    check(f"# a\n\n---\n\nmodel-name: a\n\n{line}#\n\n---\n", target="hub")
+    assert time.process_time() - begin < 10  # what is quadratic takes minutes

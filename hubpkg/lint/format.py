@@ -14,7 +14,8 @@ _INVISIBLE = re.compile(
 )
 _PLAIN = bytes((9, 10, 13, *range(32, 127)))
 _FULLWIDTH = re.compile(r"^[ \-]*([^\s:：#][^:：\n]*)(：)[ \t]*", re.MULTILINE)
-_NO_GAP = re.compile(r"^ *(?:- +)?([a-z0-9\-]+):(?=[^\s:])", re.MULTILINE)
+# No space after the colon, or one that is none to YAML.
+_NO_GAP = re.compile(r"^ *(?:- +)?([a-z0-9\-]+):([^\S \t\r\n]*)(?=[^\s:])", re.MULTILINE)
 _EXACT_DELIMITER = re.compile(r"---[ \t]*\Z")
 _UNSAFE = re.compile(
     r"<(?:[ \t\r\n]*(?P<tag>(?i:script|iframe|object|embed|applet|form|input|button|select|textarea|style|link|meta"
@@ -82,10 +83,11 @@ def _usual_fault(card: Card) -> Finding | None:
         edits = tuple(edit if not _ends_line(card, edit.end) else edit._replace(text=":") for edit in colons)
         message = f"expected ': ' after a key, found the full-width colon '：' ({len(colons)} times)"
         return Finding(colons[0].start, colons[0].start + 1, message, Fix(edits))
-    joined = [card.front.start + match.end() for match in _NO_GAP.finditer(front) if match[1] in NAMES]
+    joined = [match.span(2) for match in _NO_GAP.finditer(front) if match[1] in NAMES]
     if joined:
+        edits = tuple(Edit(card.front.start + start, card.front.start + end, " ") for start, end in joined)
         message = f"expected ': ' after a key, found no space after the colon ({len(joined)} times)"
-        return Finding(joined[0] - 1, joined[0], message, Fix(tuple(Edit(place, place, " ") for place in joined)))
+        return Finding(edits[0].start - 1, edits[0].start, message, Fix(edits))
     dashes = [field.value for field in card.front.fields if field.value.text == "-" and field.value.style == "plain"]
     if dashes and any(value.start <= offset <= value.end for value in dashes):
         message = "expected a value, found '-', with which YAML begins a list; leave the key out, or put it in quotes"
@@ -232,9 +234,16 @@ def not_utf8(card: Card) -> Iterator[Finding]:
     """
     if card.is_utf8:
         return
+    if _is_utf16(card):
+        yield Finding(0, 2, "expected UTF-8, found UTF-16; save the card as UTF-8")
+        return
     for match in _one_a_line(card, _NOT_UTF8):
         shown = " ".join(f"{ord(c) - 0xDC00:02x}" for c in match[0][:8])
         yield Finding(match.start(), match.end(), f"expected UTF-8, found the bytes {shown}")
+
+
+def _is_utf16(card: Card) -> bool:
+    return card.text[:2] in ("\udcff\udcfe", "\udcfe\udcff")
 
 
 def _one_a_line(card: Card, pattern: re.Pattern[str]) -> Iterator[re.Match[str]]:
@@ -259,6 +268,8 @@ def invisible_character(card: Card) -> Iterator[Finding]:
     Good:
         python train.py
     """
+    if _is_utf16(card):
+        return  # half of it is, and not-utf8 says why
     unusual = card.data.translate(None, _PLAIN).decode("utf-8", "surrogateescape")
     if not _INVISIBLE.search(unusual) and "\ufeff" not in unusual:
         return

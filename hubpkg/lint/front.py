@@ -13,7 +13,8 @@ from typing import NamedTuple
 
 from hubpkg.lint.values import KEYS, NAMES, Field, Value, resolve
 
-_PAIR = re.compile(r"([ \t]*)(-[ \t]+)?([^\s:：#\-'\"\[{&*!|>%@`][^:：]*?)[ \t]*([:：])(?:([ \t]*)(\S.*?))?[ \t]*$")
+# Indent, bullet, key with the space after it, colon, gap, value; of a line without the space at its end.
+_PAIR = re.compile(r"([ \t]*+)(-[ \t]++)?([^\s:：#\-'\"\[{&*!|>%@`][^:：]*+)([:：])(\s*+)(.*)", re.DOTALL)
 _WORD = re.compile(r"[^\W\d_][\w \-]*\Z")
 _DASH = re.compile(r"( *)-[ \t]*$")
 _SIMPLE_LIST = re.compile(r"\[[\w. ]+(?:, ?[\w. ]+)*\]$")
@@ -95,7 +96,8 @@ def _left_open(value: Value) -> str:
 def key_of(line: str) -> str | None:
     """The hub's English name of the key in ``line``, or None if it holds no such key."""
     match = _PAIR.match(line)
-    return None if match is None else match[3] if match[3] in NAMES else KEYS.get(match[3])
+    key = match[3].rstrip() if match is not None else ""
+    return key if key in NAMES else KEYS.get(key)
 
 
 def _lines(text: str) -> Iterator[tuple[int, str]]:
@@ -174,28 +176,29 @@ class _Reader:
         return True
 
     def _read_line(self, line: str, start: int) -> None:
-        match = _PAIR.match(line)
+        match = _PAIR.match(line.rstrip())
         if match is None:
             self._read_other(line, start)
             return
         indent, bullet, key, colon, gap, raw = match.groups()
+        key = key.rstrip()
         at = match.start(3)
         name = key if key in NAMES else KEYS.get(key)
-        if name is None and (colon != ":" or (raw is not None and not gap)):
+        if name is None and (colon != ":" or (raw and not gap)):
             self._read_other(line, start)  # text with a colon in it, such as a URL on a line of its own
             return
-        spaced = colon == ":" and (raw is None or bool(gap)) and "\t" not in line[:at]
+        spaced = colon == ":" and (not raw or (bool(gap) and gap.isascii())) and "\t" not in line[:at]
         self.simple = (
             self.simple and spaced and (key in NAMES or (_WORD.match(key) is not None and resolve(key) == key))
         )
-        if raw is None:
+        if not raw:
             value = Value(start + match.end(4), start + match.end(4))
         elif raw[0] in _INDICATORS or ": " in raw or " #" in raw or raw[-1] == ":" or "\t" in raw:
             value, plain = _special(raw, start + match.start(6))
             self.simple = self.simple and plain
         else:
             value = Value(start + match.start(6), start + match.end(6), raw)
-        found = Field(key, name or key, start + at, start + match.end(3), value)
+        found = Field(key, name or key, start + at, start + at + len(key), value)
         if bullet is not None:
             self._open_entry(start, len(indent))
             self._put(found, at)
@@ -214,7 +217,10 @@ class _Reader:
         shown = line.strip()
         if shown[0] == "#" or self.parent is None:
             return
-        value = self.own[-1].value if self.entry is not None and self.own else self.parent.value
+        inner = self.entry is not None and bool(self.own)
+        if len(line) - len(line.lstrip()) <= (self.column if inner else 0):
+            return  # YAML takes it for no part of the value before it
+        value = self.own[-1].value if inner else self.parent.value
         if value.style in ("plain", "block"):
             value.text = f"{value.text} {shown}".lstrip()
         at = start + line.find(shown)

@@ -27,7 +27,9 @@ _ASSET_FIELDS = ("asset-link", "asset-sha256", "file-format")
 _MAY_HOLD_A_COLON = ("repo-link", "asset", "evaluation")
 _DELIMITERS = 2
 _LONGEST_READ_SLOWLY = 1 << 16  # characters
-_CALENDAR = re.compile(r"\d{4}-\d\d-\d\d(?:[Tt \t].*)?")
+_CALENDAR = re.compile(
+    r"\d{4}-\d\d-\d\d|\d{4}-\d\d?-\d\d?(?:[Tt]|[ \t]+)\d\d?:\d\d:\d\d(?:\.\d*)?(?:[ \t]*(?:Z|[-+]\d\d?(?::\d\d)?))?"
+)
 _ALIAS = re.compile(r"(?:^|[\s:,\[{])\*[^\s,\[\]{}]")
 _SCHEME_AND_HOST = re.compile(r"https?://[\w.%\-]+")
 _SCHEME = re.compile(r"[^/:]+:")
@@ -35,9 +37,9 @@ _TREE_AT = 2  # of a link's parts: owner, repository, "tree" or "blob", branch, 
 _PARTS = (2, 4, 5)  # how many the validator takes
 _UNDERLINE = re.compile(r"[ \t>]*[=\-]+[ \t]*")
 # A line that YAML reads as the card's parser does: no quotes, tags, anchors, lists in brackets, comments or block text.
-_VALUE = r"(?:<?https?:[^\t\n:# ]*|[A-Za-z0-9(][^\t\n:#]*)"
+_VALUE = r"(?:<?https?:[^\t\n:# ]*|[A-Za-z0-9(][^\t\n\r:#]*+)"
 _USUAL = re.compile(
-    rf"(?:[a-z][a-z\-]*: *(?<= ){_VALUE}|[a-z][a-z\-]*: *|- *|(?:- +| +)[a-z][a-z0-9\-]*: +{_VALUE}|) *\r?"
+    rf"(?:[a-z][a-z\-]*+: *+(?<= ){_VALUE}|[a-z][a-z\-]*+: *+|- *+|(?:- ++| ++)[a-z][a-z0-9\-]*+: ++{_VALUE}|) *+\r?"
 )
 
 
