@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hubpkg import documents, entrypoint, manifest
+from hubpkg import documents, entrypoint, manifest, policy
 from hubpkg.errors import HubpkgError, InvalidDocumentError
 from hubpkg.resources import shipped
 
@@ -184,6 +184,7 @@ def _read_recipe(path: Path, model: str, dataset: str) -> Mapping[str, Any]:
             f"within the {recipe['epochs']} epochs, found {recipe['warmup_epochs']} and "
             f"{recipe['decay_epochs']}"
         )
+    faults += [f"{document.place((key,))}: {key}: {fault}" for key, fault in policy.faults_of(recipe)]
     if faults:
         raise InvalidDocumentError(faults)
     return recipe

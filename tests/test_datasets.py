@@ -592,24 +592,3 @@ def test_an_image_that_is_damaged_after_the_survey_is_named(damage, tmp_path):
     ) as caught:
         list(datasets.batches(images, recipe_of("imagenet2012", image_size=32), 2))
     assert "\n" not in str(caught.value)
-
-
-def first_batch(recipe, *, training):
-    from mindspore import dataset
-
-    dataset.config.set_seed(1)
-    images = datasets.find("digits").images("train", None)
-    return next(datasets.pipeline(images, recipe, 64, training=training).create_tuple_iterator(output_numpy=True))
-
-
-def test_training_images_are_moved_at_random_by_the_seed_and_test_images_are_not():
-    recipe = dict(read_spec("xcit_tiny_12_p16_224", "digits").recipe)
-    plain = {key: value for key, value in recipe.items() if key != "random_affine"}
-    moved, again, still = (first_batch(r, training=True) for r in (recipe, recipe, plain))
-    np.testing.assert_array_equal(moved[0], again[0])
-    np.testing.assert_array_equal(moved[1], still[1])
-    assert np.abs(moved[0] - still[0]).mean() > 0.05
-    np.testing.assert_array_equal(first_batch(recipe, training=False)[0], first_batch(plain, training=False)[0])
-    assert moved[0].shape == (64, 1, 32, 32)
-    assert moved[0].min() >= -1 - 1e-6
-    assert moved[0].max() <= 1 + 1e-6

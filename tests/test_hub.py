@@ -23,7 +23,7 @@ def images_of(package, count):
     """The first test images, as the network takes them."""
     recipe = read_manifest(package)["inputs"]["recipe"]
     images = datasets.find("digits").images("test", None)
-    batches = datasets.pipeline(images, recipe, count, training=False)
+    batches = datasets.pipeline(images, recipe, count)
     batch, _ = next(batches.create_tuple_iterator(num_epochs=1))
     return batch
 

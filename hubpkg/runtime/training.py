@@ -63,22 +63,15 @@ def train(network: Any, recipe: Mapping[str, Any], images: datasets.Images, log:
     Raises:
         HubpkgError: the recipe, the data or the loss are not fit to go on with.
     """
-    from mindspore import dataset
-
-    if len(images) < recipe["batch_size"]:
-        raise HubpkgError(
-            f"batch_size: expected at most the {len(images)} training images of {recipe['dataset']}, "
-            f"found {recipe['batch_size']}"
-        )
-    dataset.config.set_seed(recipe["seed"])
-    data = datasets.pipeline(images, recipe, recipe["batch_size"], training=True)
-    rates = learning_rates(recipe, data.get_dataset_size())
+    epoch_steps = datasets.steps_per_epoch(len(images), recipe, 1)
+    data = datasets.stream(images, recipe, start=0)
+    rates = learning_rates(recipe, epoch_steps)
     cell = step_cell(network, recipe, rates)
     milliseconds: list[float] = []
     before = machine.look()
     with log.open("w", encoding="utf-8") as lines:
-        batches = track(_batches(images, data, recipe["epochs"]), "train", len(rates))
-        for step, (epoch, batch, labels) in enumerate(batches):
+        for step, (batch, labels) in enumerate(track(_batches(images, data), "train", len(rates))):
+            epoch = step // epoch_steps
             started = time.perf_counter()
             loss = float(cell(batch, labels).asnumpy())
             milliseconds.append(round((time.perf_counter() - started) * 1e3, 3))
@@ -121,12 +114,9 @@ def _timing_of(step_ms: list[float], recipe: Mapping[str, Any], conditions: Cond
     )
 
 
-def _batches(images: datasets.Images, data: Any, epochs: int) -> Iterator[tuple[int, Any, Any]]:
-    iterator = data.create_tuple_iterator(num_epochs=epochs)
+def _batches(images: datasets.Images, data: Any) -> Iterator[tuple[Any, Any]]:
     with datasets.explained(images):
-        for epoch in range(epochs):
-            for batch, labels in iterator:
-                yield epoch, batch, labels
+        yield from data.create_tuple_iterator(num_epochs=1)
 
 
 def step_cell(network: Any, recipe: Mapping[str, Any], rates: list[float]) -> Any:
