@@ -1,6 +1,7 @@
 """The stream of training batches: which images, in which order, and that they depend on nothing but seed and step."""
 
 import gc
+import hashlib
 import io
 import itertools
 import os
@@ -187,21 +188,46 @@ def test_the_threads_end_with_the_iterator(taken):
     assert not {*TASKS.iterdir()} & begun
 
 
-def test_an_image_that_can_not_be_read_is_named():
-    reads = []
+def unreadable(_):
+    raise HubpkgError("40: expected the image as it was when the run began, found: other bytes; run it again")
 
-    def read(index):
-        reads.append(index)
-        if index == 40:
-            raise HubpkgError("40: expected the image as it was when the run began, found: other bytes; run it again")
-        return np.zeros((4, 4, 1), np.uint8)
 
-    images = replace(numbered(48), read=read)
+def missing(_):
+    raise MemoryError("no more")
+
+
+@pytest.mark.parametrize(
+    ("read", "message"),
+    [
+        (unreadable, "40: expected the image as it was when the run began, found: other bytes; run it again"),
+        (
+            lambda _: np.zeros((0, 4, 1), np.uint8),
+            r"40: expected an image that can be decoded and changed as the recipe says, found: \[ERROR\] .*no data.*",
+        ),
+        (missing, "expected images that MindSpore can decode and resize, found: MemoryError: no more"),
+    ],
+)
+def test_an_image_that_can_not_be_read_or_changed_is_named_in_one_line(read, message):
+    images = numbered(48)
+    broken = replace(images, read=lambda index: (read if index == 40 else images.read)(index))
+    with pytest.raises(HubpkgError, match=rf"\A{message}\Z"), datasets.explained():
+        take(broken, NUMBERED)
+
+
+def test_a_file_that_changed_while_training_is_named(tmp_path):
+    file = tmp_path / "image.png"
+    file.write_bytes(file_of("L", "PNG"))
+    images = replace(encoded(b""), read=lambda _: np.fromfile(file, np.uint8), place=lambda _: str(file))
+    images = images.chosen([0], [hashlib.sha256(file.read_bytes()).hexdigest()])
+    recipe = PLAIN | {"in_channels": 3, "mean": [0.5] * 3, "std": [0.5] * 3, "batch_size": 1, "epochs": 50}
+    batches = datasets.stream(images, recipe, start=0).create_tuple_iterator(num_epochs=1)
+    next(batches)
+    file.write_bytes(file_of("RGB", "PNG"))
     with (
-        pytest.raises(HubpkgError, match=r"^40: expected the image as it was .*; run it again$"),
-        datasets.explained(images),
+        pytest.raises(HubpkgError, match=r"image.png: expected the image as it was when .*other bytes; run it again$"),
+        datasets.explained(),
     ):
-        take(images, NUMBERED)
+        list(batches)
 
 
 def encoded(*files):

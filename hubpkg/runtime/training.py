@@ -70,7 +70,7 @@ def train(network: Any, recipe: Mapping[str, Any], images: datasets.Images, log:
     milliseconds: list[float] = []
     before = machine.look()
     with log.open("w", encoding="utf-8") as lines:
-        for step, (batch, labels) in enumerate(track(_batches(images, data), "train", len(rates))):
+        for step, (batch, labels) in enumerate(track(_batches(data), "train", len(rates))):
             epoch = step // epoch_steps
             started = time.perf_counter()
             loss = float(cell(batch, labels).asnumpy())
@@ -114,8 +114,8 @@ def _timing_of(step_ms: list[float], recipe: Mapping[str, Any], conditions: Cond
     )
 
 
-def _batches(images: datasets.Images, data: Any) -> Iterator[tuple[Any, Any]]:
-    with datasets.explained(images):
+def _batches(data: Any) -> Iterator[tuple[Any, Any]]:
+    with datasets.explained():
         yield from data.create_tuple_iterator(num_epochs=1)
 
 

@@ -33,7 +33,7 @@ def decoded(data: Pixels) -> Pixels:
     # The same pixels as MindSpore's, in two thirds of the time, and other threads may run meanwhile.
     with Image.open(io.BytesIO(data.tobytes())) as image:
         if image.format == "JPEG" and image.mode in {"RGB", "L"}:
-            return np.asarray(image.convert("RGB"))
+            return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
     pixels: Pixels = vision.Decode()(data)
     return pixels
 

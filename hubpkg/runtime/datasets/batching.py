@@ -1,5 +1,6 @@
 """Images -> batches, by ``mindspore.dataset``."""
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -41,17 +42,20 @@ def batches(images: Images, recipe: Mapping[str, Any], batch_size: int) -> Itera
         HubpkgError: an image can't be read; names it.
     """
     data = pipeline(images, recipe, batch_size)
-    with explained(images):
+    with explained():
         yield from data.create_tuple_iterator(num_epochs=1, output_numpy=True)
 
 
 @contextmanager
-def explained(images: Images) -> Iterator[None]:
-    """Say of a pipeline that fails which of its images can't be read, in place of MindSpore's many lines."""
+def explained() -> Iterator[None]:
+    """Say of a pipeline that fails what Python code in it raised, in place of MindSpore's many lines."""
     try:
         yield
     except RuntimeError as error:
-        for index in range(len(images)):
-            images.read(index)  # raises what there is to say
-        lines = [line for line in str(error).splitlines() if "[ERROR]" in line] or str(error).splitlines()
-        raise HubpkgError(f"expected images that MindSpore can decode and resize, found: {lines[0]}") from None
+        lines = str(error).splitlines()
+        raised = re.findall(r"^(?:\w+\.)*(\w+Error: (?!Traceback).+)$", str(error), re.MULTILINE)
+        told = [*reversed(raised), *(line for line in lines if "[ERROR]" in line), *lines][0]
+        ours = told.removeprefix(f"{HubpkgError.__name__}: ")
+        if ours != told:
+            raise HubpkgError(ours) from None
+        raise HubpkgError(f"expected images that MindSpore can decode and resize, found: {told}") from None

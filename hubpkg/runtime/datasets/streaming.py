@@ -96,9 +96,16 @@ def _batches(images: Images, recipe: Mapping[str, Any], rank: int, size: int) ->
         chosen = order(epoch)[place * whole : (place + 1) * whole][rank::size]
         made = np.empty((len(chosen), *shape), np.float32)
         for out, index in zip(made, chosen.tolist(), strict=True):
-            pixels = images.read(index)
-            random = generator(epoch, _IMAGE, index)
-            normalised(augmented(augmentation.decoded(pixels) if images.encoded else pixels, random), random, out)
+            data, random = images.read(index), generator(epoch, _IMAGE, index)
+            try:
+                pixels = augmented(augmentation.decoded(data) if images.encoded else data, random)
+            except (OSError, RuntimeError) as error:  # Pillow's, MindSpore's
+                lines = [line for line in str(error).splitlines() if "[ERROR]" in line] or [str(error)]
+                raise HubpkgError(
+                    f"{images.place(index)}: expected an image that can be decoded and changed as the recipe says, "
+                    f"found: {lines[0]}"
+                ) from None
+            normalised(pixels, random, out)
         if not mixes(recipe):
             return made, labels[chosen]
         mix = mixing.draw(recipe, generator(epoch, _MIX, place))
