@@ -12,5 +12,6 @@ options = parser.parse_args()
 timm = ["--timm", options.timm] if options.timm else []
 package = [options.package] if options.package else []
 # Each in a process of its own: what one imports must not count as the other's memory.
-for script, arguments in (("fetch.py", []), ("load.py", package), ("training.py", timm), ("evaluation.py", timm)):
+scripts = {"fetch.py": [], "load.py": package, "input.py": [], "training.py": timm, "evaluation.py": timm}
+for script, arguments in scripts.items():
     subprocess.run([sys.executable, "-W", "ignore", Path(__file__).with_name(script), *arguments], check=True)
