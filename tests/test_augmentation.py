@@ -214,6 +214,16 @@ def test_images_are_flipped_as_often_as_asked(generator):
     assert binomtest(times, 1000, 0.3).pvalue > 0.01
 
 
+def test_a_file_is_cropped_as_its_pixels():
+    stream = io.BytesIO()
+    Image.fromarray(photo(61, 83)).save(stream, "JPEG")
+    picture = augmentation.opened(np.frombuffer(stream.getvalue(), np.uint8))
+    crop = augmentation.augmentation({"image_size": 32, "crop_scale": [0.08, 1.0], "interpolation": "bicubic"})
+    for seed in range(10):
+        found, expected = (crop(image, np.random.default_rng(seed)) for image in (picture, np.asarray(picture)))
+        np.testing.assert_array_equal(found, expected)
+
+
 def test_without_random_keys_an_image_is_that_of_evaluation(generator):
     recipe = {key: RECIPE[key] for key in ("image_size", "crop_pct", "interpolation")}
     pixels = photo(300, 400)
@@ -285,6 +295,6 @@ def test_files_are_decoded_as_for_evaluation(mode, kind):
     stream = io.BytesIO()
     Image.fromarray(photo(61, 83)).convert(mode).save(stream, kind)
     data = np.frombuffer(stream.getvalue(), np.uint8)
-    found = augmentation.decoded(data)
+    found = np.asarray(augmentation.opened(data))
     assert found.shape == (61, 83, 3)
     np.testing.assert_array_equal(found, vision.Decode()(data))

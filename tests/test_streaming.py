@@ -119,6 +119,7 @@ def test_the_number_of_workers_changes_no_byte(workers):
         same(found[0], other)
 
 
+@pytest.mark.compat
 def test_mindspores_own_seeds_change_no_byte():
     before = take(IMAGES, FULL, 4)
     dataset.config.set_seed(99)
@@ -160,6 +161,7 @@ def test_a_long_stream_begins_at_once_anywhere():
     assert sorted(joined(epochs[:6])) == sorted(joined(epochs[6:])) == list(range(48))
 
 
+@pytest.mark.compat
 def test_the_shapes_are_known_and_constant():
     data = datasets.stream(IMAGES, FULL, start=5)
     assert data.get_col_names() == ["image", "target"]
@@ -196,6 +198,7 @@ def missing(_):
     raise MemoryError("no more")
 
 
+@pytest.mark.compat
 @pytest.mark.parametrize(
     ("read", "message"),
     [
@@ -248,6 +251,7 @@ def file_of(mode, kind="JPEG", size=(60, 40)):
     return stream.getvalue()
 
 
+@pytest.mark.compat
 def test_images_of_all_kinds_are_augmented():
     files = [file_of(mode) for mode in ("RGB", "L", "CMYK")] + [file_of(mode, "PNG") for mode in ("RGB", "P", "RGBA")]
     recipe = FULL | {"in_channels": 3, "mean": [0.5] * 3, "std": [0.25] * 3, "batch_size": 6}

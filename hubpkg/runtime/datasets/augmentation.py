@@ -8,7 +8,7 @@ colour jitter, normalisation, erasing.
 import io
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, Union
 
 import numpy as np
 from numpy.random import Generator
@@ -16,7 +16,12 @@ from numpy.typing import NDArray
 
 from hubpkg import policy
 
+if TYPE_CHECKING:
+    from PIL import Image
+
 Pixels = NDArray[np.uint8]
+Picture = Union["Image.Image", Pixels]
+Crop = Callable[[Picture, Generator], Pixels]
 Change = Callable[[Pixels, Generator], Pixels]
 Box = tuple[int, int, int, int]  # top, left, height, width
 
@@ -25,25 +30,25 @@ ERASED_SHARES, ERASED_RATIOS = (0.02, 0.33), (0.3, 3.3)  # of the image; width t
 _ATTEMPTS = 10  # to draw a box that fits in the image
 
 
-def decoded(data: Pixels) -> Pixels:
-    """The pixels of an encoded image, uint8 of shape (height, width, 3)."""
+def opened(data: Pixels) -> Picture:
+    """An encoded image in colour: one that Pillow has not decoded yet, or pixels of shape (height, width, 3)."""
     from mindspore.dataset import vision
     from PIL import Image
 
     # The same pixels as MindSpore's, in two thirds of the time, and other threads may run meanwhile.
-    with Image.open(io.BytesIO(data.tobytes())) as image:
-        if image.format == "JPEG" and image.mode in {"RGB", "L"}:
-            return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
+    image = Image.open(io.BytesIO(data.data))
+    if image.format == "JPEG" and image.mode in {"RGB", "L"}:
+        return image if image.mode == "RGB" else image.convert("RGB")
     pixels: Pixels = vision.Decode()(data)
     return pixels
 
 
-def augmentation(recipe: Mapping[str, Any]) -> Change:
+def augmentation(recipe: Mapping[str, Any]) -> Crop:
     """The function that crops and changes an image as the recipe says.
 
     Returns:
-        A function from pixels, uint8 of shape (height, width, channels), and a generator of random numbers to
-        pixels of shape (size, size, channels).
+        A function from an image, Pillow's or uint8 of shape (height, width, channels), and a generator of random
+        numbers to pixels of shape (size, size, channels).
     """
     makers: Mapping[str, Callable[[Mapping[str, Any]], Change]] = {
         "hflip": _hflip,
@@ -51,10 +56,11 @@ def augmentation(recipe: Mapping[str, Any]) -> Change:
         "auto_augment": _randaugment,
         "color_jitter": _color_jitter,
     }
-    changes = [_random_crop(recipe) if "crop_scale" in recipe else _central_crop(recipe)]
-    changes += [make(recipe) for key, make in makers.items() if key in recipe]
+    crop = _random_crop(recipe) if "crop_scale" in recipe else _central_crop(recipe)
+    changes = [make(recipe) for key, make in makers.items() if key in recipe]
 
-    def augmented(pixels: Pixels, generator: Generator) -> Pixels:
+    def augmented(picture: Picture, generator: Generator) -> Pixels:
+        pixels = crop(picture, generator)
         for change in changes:
             pixels = change(pixels, generator)
         return pixels
@@ -123,20 +129,25 @@ def central_crop(recipe: Mapping[str, Any]) -> list[Any]:
     return [vision.Resize(math.floor(size / recipe["crop_pct"]), _interpolation(recipe)), vision.CenterCrop(size)]
 
 
-def _central_crop(recipe: Mapping[str, Any]) -> Change:
+def _central_crop(recipe: Mapping[str, Any]) -> Crop:
     resize, crop = central_crop(recipe)
-    return lambda pixels, _: crop(resize(pixels))
+    return lambda picture, _: crop(resize(np.asarray(picture)))
 
 
-def _random_crop(recipe: Mapping[str, Any]) -> Change:
+def _random_crop(recipe: Mapping[str, Any]) -> Crop:
     from mindspore.dataset import vision
 
-    size, interpolation = (recipe["image_size"],) * 2, _interpolation(recipe)
+    resize = vision.Resize((recipe["image_size"], recipe["image_size"]), _interpolation(recipe))
 
-    def cropped(pixels: Pixels, generator: Generator) -> Pixels:
-        box = crop_box(pixels.shape, recipe["crop_scale"], generator)
-        result: Pixels = vision.ResizedCrop(*box, size, interpolation)(pixels)
-        return result
+    def cropped(picture: Picture, generator: Generator) -> Pixels:
+        if isinstance(picture, np.ndarray):
+            top, left, height, width = crop_box(picture.shape, recipe["crop_scale"], generator)
+            part = np.ascontiguousarray(picture[top : top + height, left : left + width])
+        else:
+            top, left, height, width = crop_box(picture.size[::-1], recipe["crop_scale"], generator)
+            part = np.asarray(picture.crop((left, top, left + width, top + height)))
+        pixels: Pixels = resize(part)
+        return pixels
 
     return cropped
 

@@ -57,7 +57,7 @@ class Images:
             except OSError as error:
                 found = error.strerror or str(error)
             else:
-                if contents is None or hashlib.sha256(data.tobytes()).hexdigest() == contents[index]:
+                if contents is None or hashlib.sha256(data.data).hexdigest() == contents[index]:
                     return data
                 found = "other bytes"
             raise HubpkgError(

@@ -98,7 +98,7 @@ def _batches(images: Images, recipe: Mapping[str, Any], rank: int, size: int) ->
         for out, index in zip(made, chosen.tolist(), strict=True):
             data, random = images.read(index), generator(epoch, _IMAGE, index)
             try:
-                pixels = augmented(augmentation.decoded(data) if images.encoded else data, random)
+                pixels = augmented(augmentation.opened(data) if images.encoded else data, random)
             except (OSError, RuntimeError) as error:  # Pillow's, MindSpore's
                 lines = [line for line in str(error).splitlines() if "[ERROR]" in line] or [str(error)]
                 raise HubpkgError(
