@@ -5,6 +5,9 @@ import hashlib
 import io
 import itertools
 import os
+import signal
+import subprocess
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -43,6 +46,7 @@ def numbered(count, side=4):
     )
 
 
+PHOTO = np.random.default_rng(3).integers(0, 256, (40, 40, 1), np.uint8)
 NUMBERED = PLAIN | {"image_size": 4, "mean": [0.0], "std": [1 / 255], "batch_size": 8, "epochs": 3}
 
 
@@ -100,6 +104,15 @@ def test_an_incomplete_last_batch_is_dropped_or_kept_as_the_recipe_says(drop):
 def test_a_stream_begun_at_a_step_gives_what_the_whole_one_gives_from_there_on(recipe, start):
     recipe = recipe | {"epochs": 2}
     same(take(IMAGES, recipe, start=start), take(IMAGES, recipe)[start:])
+
+
+def test_each_image_is_changed_anew_in_each_epoch_and_each_batch_is_mixed_anew():
+    same_images = replace(numbered(16), read=lambda _: PHOTO)
+    recipe = PLAIN | {"batch_size": 8, "epochs": 4}
+    changed = [image.tobytes() for batch, _ in take(same_images, recipe | CROPS | POLICY) for image in batch]
+    assert len(set(changed)) == len(changed) == 64
+    shares = {float(targets.max(1).min()) for _, targets in take(same_images, recipe | {"mixup": 0.8})}
+    assert len(shares) == 8
 
 
 @pytest.fixture
@@ -196,6 +209,28 @@ def unreadable(_):
 
 def missing(_):
     raise MemoryError("no more")
+
+
+INTERRUPTED = """
+import time
+from test_streaming import FULL, IMAGES, datasets
+for step, _ in enumerate(datasets.stream(IMAGES, FULL | {"epochs": 1000}, start=0).create_tuple_iterator(num_epochs=1)):
+    if step == 3:
+        print("begun", flush=True)
+    time.sleep(0.02)
+"""
+
+
+def test_an_interrupt_ends_it_at_once():
+    command = [sys.executable, "-W", "ignore", "-c", INTERRUPTED]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, cwd=Path(__file__).parent, **pipes) as process:
+        assert process.stdout.readline() == "begun\n"
+        process.send_signal(signal.SIGINT)
+        _, told = process.communicate(timeout=60)
+    assert process.returncode == -signal.SIGINT
+    assert told.rstrip().endswith("KeyboardInterrupt")
+    assert told.count("Traceback") == 1
 
 
 @pytest.mark.compat
