@@ -36,7 +36,7 @@ def opened(data: Pixels) -> Picture:
     from PIL import Image
 
     # The same pixels as MindSpore's, in two thirds of the time, and other threads may run meanwhile.
-    image = Image.open(io.BytesIO(data.data))
+    image = Image.open(io.BytesIO(data.data), formats=("JPEG", "PNG", "BMP"))
     if image.format == "JPEG" and image.mode in {"RGB", "L"}:
         return image if image.mode == "RGB" else image.convert("RGB")
     pixels: Pixels = vision.Decode()(data)
