@@ -197,6 +197,14 @@ def test_images_are_erased_as_mindspores_and_as_often_as_asked(draws):
     assert (erased(never, white) == 1).all()
 
 
+def test_erased_parts_have_all_the_shares_and_ratios_that_mindspores_have(generator):
+    operator = vision.RandomErasing()
+    boxes = np.array([augmentation.erased_box((1000, 1000), generator) for _ in range(4000)])
+    shares, ratios = boxes[:, 2] * boxes[:, 3] / 1000**2, boxes[:, 3] / boxes[:, 2]
+    assert (shares.min(), shares.max()) == pytest.approx(operator.scale, abs=0.003)
+    assert (ratios.min(), ratios.max()) == pytest.approx(operator.ratio, abs=0.03)
+
+
 def test_pixels_are_normalised_as_for_evaluation(generator):
     out, pixels = np.empty((3, 60, 80), np.float32), photo()
     augmentation.normalisation({"mean": RECIPE["mean"], "std": RECIPE["std"]})(pixels, generator, out)
