@@ -290,6 +290,7 @@ def test_an_image_is_moved_turned_and_resized_within_the_bounds(generator):
     places, weights = centres(degrees=0, translate=0.25, scale=0)
     assert np.abs(places).max() <= 16.5
     assert (np.abs(places).max(axis=0) > 14).all()
+    assert abs(np.corrcoef(places.T)[0, 1]) < 0.2
     assert np.ptp(weights) < 0.01 * weights.mean()
     places, weights = centres(degrees=180, translate=0, scale=0.5)
     assert np.abs(places).max() < 1

@@ -53,8 +53,8 @@ def explained() -> Iterator[None]:
         yield
     except RuntimeError as error:
         lines = str(error).splitlines()
-        raised = re.findall(r"^(?:\w+\.)*(\w+Error: (?!Traceback).+)$", str(error), re.MULTILINE)
-        told = [*reversed(raised), *(line for line in lines if "[ERROR]" in line), *lines][0]
+        raised = re.findall(r"^(?:\w+\.)*(\w+Error: .+)$", str(error), re.MULTILINE)
+        told = [*reversed(raised), *(line for line in lines if "[ERROR]" in line), *lines, repr(error)][0]
         ours = told.removeprefix(f"{HubpkgError.__name__}: ")
         if ours != told:
             raise HubpkgError(ours) from None
