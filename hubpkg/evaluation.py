@@ -1,8 +1,9 @@
 """Predictions -> metrics with intervals, and the comparison of two sets of predictions."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
+from itertools import zip_longest
 from typing import Any
 
 from hubpkg.errors import HubpkgError
@@ -46,19 +47,23 @@ class Evaluation:
         return {**asdict(self), "close": list(self.close)}
 
 
-def evaluate(predictions: Sequence[Prediction]) -> Evaluation:
-    """Metrics of ``predictions``.
+def evaluate(predictions: Iterable[Prediction]) -> Evaluation:
+    """Metrics of ``predictions``, which are gone through once.
 
     Raises:
         HubpkgError: there are none.
     """
-    if not predictions:
+    samples = top1 = top5 = 0
+    close = []
+    for prediction in predictions:
+        samples += 1
+        top1 += prediction.label == prediction.classes[0]
+        top5 += prediction.label in prediction.classes
+        if _is_close(prediction):
+            close.append(prediction.image)
+    if not samples:
         raise HubpkgError("expected at least one prediction, found none")
-    samples = len(predictions)
-    top1 = sum(prediction.label == prediction.classes[0] for prediction in predictions)
-    top5 = sum(prediction.label in prediction.classes for prediction in predictions)
-    close = tuple(prediction.image for prediction in predictions if _is_close(prediction))
-    return Evaluation(samples, wilson(top1, samples), wilson(top5, samples), close)
+    return Evaluation(samples, wilson(top1, samples), wilson(top5, samples), tuple(close))
 
 
 def _is_close(prediction: Prediction) -> bool:
@@ -97,40 +102,52 @@ class Comparison:
     largest: float
 
 
-def compare(stored: Sequence[Prediction], rerun: Sequence[Prediction], tolerance: float) -> Comparison:
+def compare(stored: Iterable[Prediction], rerun: Iterable[Prediction], tolerance: float) -> Comparison:
     """Compare predictions by image: equal classes, and other ranks only where logits lie within the tolerance.
 
     If no logit moves by more than ``tolerance``, then neither does the n-th largest, and classes that change places
-    lie within twice the tolerance of each other; both are checked on the stored five.
+    lie within twice the tolerance of each other; both are checked on the stored five. Both are gone through once, side
+    by side: what is kept of them is what is not in the same order.
     """
     differing: list[str] = []
     reranked: list[str] = []
     largest = 0.0
-    again = {prediction.image: prediction for prediction in rerun}
-    for old in stored:
-        new = again.pop(old.image, None)
-        if new is None:
-            differing.append(f"{old.image}: not in the dataset any more")
-            continue
-        was: Mapping[int, float] = dict(zip(old.classes, old.logits, strict=True))
-        now: Mapping[int, float] = dict(zip(new.classes, new.logits, strict=True))
-        moves = [abs(a - b) for a, b in zip(old.ranked, new.ranked, strict=False)]
-        moves += [abs(logit - now[c]) for c, logit in was.items() if c in now]
-        # A class that is not among the five has at most the logit of the last one that is.
-        moves += [logit - new.logits[-1] for c, logit in was.items() if c not in now]
-        moves += [logit - old.logits[-1] for c, logit in now.items() if c not in was]
-        move = max(moves)
-        largest = max(largest, move)
-        if old.label != new.label:
-            differing.append(f"{old.image}: expected label {old.label}, found {new.label}")
-        elif len(old.ranked) != len(new.ranked):
-            differing.append(f"{old.image}: expected {len(old.ranked)} logits, found {len(new.ranked)}")
-        elif move > tolerance:
-            differing.append(
-                f"{old.image}: expected classes {old.classes}, found {new.classes}; "
-                f"a logit moved by {move:.2g}, over {tolerance:g}"
-            )
-        elif old.classes != new.classes:
-            reranked.append(f"{old.image}: {old.classes} became {new.classes}")
-    differing += [f"{image}: not among the stored predictions" for image in again]
+    unmatched: tuple[dict[str, Prediction], dict[str, Prediction]] = {}, {}
+    for pair in zip_longest(stored, rerun):
+        for predictions, prediction in zip(unmatched, pair, strict=True):
+            if prediction is not None:
+                predictions[prediction.image] = prediction
+        for image in dict.fromkeys(prediction.image for prediction in pair if prediction is not None):
+            if all(image in predictions for predictions in unmatched):
+                old, new = (predictions.pop(image) for predictions in unmatched)
+                move = _largest_move(old, new)
+                largest = max(largest, move)
+                if found := _difference(old, new, move, tolerance):
+                    differing.append(f"{image}: {found}")
+                elif old.classes != new.classes:
+                    reranked.append(f"{image}: {old.classes} became {new.classes}")
+    differing += [f"{image}: not in the dataset any more" for image in unmatched[0]]
+    differing += [f"{image}: not among the stored predictions" for image in unmatched[1]]
     return Comparison(tuple(differing), tuple(reranked), largest)
+
+
+def _largest_move(old: Prediction, new: Prediction) -> float:
+    was: Mapping[int, float] = dict(zip(old.classes, old.logits, strict=True))
+    now: Mapping[int, float] = dict(zip(new.classes, new.logits, strict=True))
+    moves = [abs(a - b) for a, b in zip(old.ranked, new.ranked, strict=False)]
+    moves += [abs(logit - now[c]) for c, logit in was.items() if c in now]
+    # A class that is not among the five has at most the logit of the last one that is.
+    moves += [logit - new.logits[-1] for c, logit in was.items() if c not in now]
+    moves += [logit - old.logits[-1] for c, logit in now.items() if c not in was]
+    return max(moves)
+
+
+def _difference(old: Prediction, new: Prediction, move: float, tolerance: float) -> str | None:
+    """Why the two can't be what one network says of one image, if so."""
+    if old.label != new.label:
+        return f"expected label {old.label}, found {new.label}"
+    if len(old.ranked) != len(new.ranked):
+        return f"expected {len(old.ranked)} logits, found {len(new.ranked)}"
+    if move > tolerance:
+        return f"expected classes {old.classes}, found {new.classes}; a logit moved by {move:.2g}, over {tolerance:g}"
+    return None

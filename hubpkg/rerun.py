@@ -70,7 +70,6 @@ def _checks(package: Path, where: Where) -> Iterator[Check]:
     found = "as the manifest says" if split.sha256 == wanted else f"expected {wanted}, found {split.sha256}"
     left_out = f"; {len(split.damaged)} damaged or missing, left out" if split.damaged else ""
     yield Check("data", split.sha256 == wanted, f"fingerprint of {dataset}: {found}{left_out}")
-    stored = predictions.read(package / predictions.FILE)
     framework.start(recipe["jit_level"], where.device)
     identity = {
         "package": manifest.record(package / manifest.NAME).sha256,
@@ -96,9 +95,9 @@ def _checks(package: Path, where: Where) -> Iterator[Check]:
         tolerance = min(measured["tolerance"], evaluation.LOGIT_TOLERANCE)  # the package may not widen it
     else:
         tolerance = evaluation.ENGINE_TOLERANCE
-    compared = evaluation.compare(stored, run.predictions, tolerance)
+    compared = evaluation.compare(predictions.read(package / predictions.FILE), run.predictions, tolerance)
     detail = (
-        f"{len(stored)} images evaluated again by {run.engine['name']}: {len(compared.differing)} differ, "
+        f"{measured['samples']} images evaluated again by {run.engine['name']}: {len(compared.differing)} differ, "
         f"{len(compared.reranked)} changed ranks within the tolerance; the largest change of a logit is "
         f"{compared.largest:.2g}, the tolerance {tolerance:g}"
     )

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import tarfile
+import tracemalloc
 from collections import Counter
 from pathlib import Path
 
@@ -515,6 +516,24 @@ def test_a_survey_is_kept_until_a_file_changes(layout, tmp_path, monkeypatch):
     file.write_bytes(data)
     os.utime(file, (1e9, 1e9))  # as if nothing had been
     assert load("imagenet2012", tmp_path, skip_damaged=True).sha256 != first.sha256
+
+
+def test_a_survey_takes_little_memory_for_each_image(tmp_path):
+    """50,000 images may not take a tenth more memory than 500: that is 1,000 bytes each."""
+    file, count = tmp_path / "image.JPEG", 5000
+    file.write_bytes(jpeg(1))
+    for index in range(count):
+        folder = tmp_path / "val" / SYNSETS[index % 10]
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / flat_name(index)).hardlink_to(file)
+    tracemalloc.start()
+    try:
+        split = load("imagenet2012", tmp_path)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(split.images) == count
+    assert peak < 1500 * count  # half a megabyte is not images'
 
 
 def test_a_file_that_changed_just_now_is_read_again(tmp_path):

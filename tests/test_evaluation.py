@@ -100,9 +100,9 @@ def test_images_are_compared_by_name_and_every_difference_is_told():
     stored = [top(OLD, "a"), top(OLD, "b"), top(OLD, "c", label=1), top(OLD[:4], "d")]
     rerun = [top(OLD, "d"), top(OLD, "e"), top(OLD, "c", label=2), top(OLD, "a")]
     assert compare(stored, rerun, 1e-3).differing == (
-        "b: not in the dataset any more",
         "c: expected label 1, found 2",
         "d: expected 4 logits, found 6",
+        "b: not in the dataset any more",
         "e: not among the stored predictions",
     )
     assert compare(stored, stored, 0).differing == ()

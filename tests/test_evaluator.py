@@ -34,7 +34,7 @@ def evaluate(hubpkg, checkpoint, tmp_path):
         assert done.returncode == 0, done.stderr
         result = json.loads(done.stdout)
         assert json.loads((tmp_path / FIGURES).read_text()) == result
-        return result, predictions.read(tmp_path / PREDICTIONS)
+        return result, list(predictions.read(tmp_path / PREDICTIONS))
 
     return run
 
@@ -51,7 +51,7 @@ def evaluate(hubpkg, checkpoint, tmp_path):
     ids=lambda value: "-".join(value) if isinstance(value, list) else "",
 )
 def test_every_path_gives_the_same_numbers(evaluate, small_package, arguments, tolerance):
-    stored = predictions.read(small_package / predictions.FILE)
+    stored = list(predictions.read(small_package / predictions.FILE))
     manifest = json.loads((small_package / "hubpkg.json").read_bytes())["evaluation"]
     assert manifest["engine"]["name"] == "onnxruntime"
     assert manifest["engine"]["compared"]["images"] == 64
@@ -180,8 +180,8 @@ def test_msrun_starts_evaluate_on_its_own(checkpoint, models, small_package, tmp
         check=True,
         timeout=300,
     )
-    stored = predictions.read(small_package / predictions.FILE)
-    found = predictions.read(tmp_path / PREDICTIONS)
+    stored = list(predictions.read(small_package / predictions.FILE))
+    found = list(predictions.read(tmp_path / PREDICTIONS))
     assert [p.image for p in found] == [p.image for p in stored]
     assert evaluation.compare(stored, found, evaluation.LOGIT_TOLERANCE).differing == ()
     first, second = ((tmp_path / "logs" / f"worker_{rank}.log").read_text() for rank in (0, 1))

@@ -30,7 +30,7 @@ def images_of(package, count):
 
 def assert_stored_logits(network, package, count=5):
     logits = network(images_of(package, count)).asnumpy()
-    stored = predictions.read(package / predictions.FILE)[:count]
+    stored = list(predictions.read(package / predictions.FILE))[:count]
     for found, expected in zip(logits, stored, strict=True):
         np.testing.assert_allclose(found[list(expected.classes)], expected.logits, rtol=0, atol=1e-4)
 

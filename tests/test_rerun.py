@@ -67,7 +67,7 @@ def test_other_weights_are_found(package):
 def test_better_predictions_are_found(package, tolerance):
     """Whatever tolerance the package states."""
     file = package / predictions.FILE
-    stored = predictions.read(file)
+    stored = list(predictions.read(file))
     index, wrong = next(
         (i, p) for i, p in enumerate(stored) if p.label in p.classes[1:] and p.logits[0] - p.logits[-1] > 0.1
     )
@@ -100,7 +100,7 @@ def test_left_out_invented_and_relabelled_images_are_found(package):
 
 def test_logits_may_move_within_the_tolerance(package):
     file = package / predictions.FILE
-    stored = predictions.read(file)
+    stored = list(predictions.read(file))
     moved = [replace(p, logits=tuple(logit + 5e-5 for logit in p.logits)) for p in stored]
     predictions.write(file, moved)
     remake(package)
