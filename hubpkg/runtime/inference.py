@@ -117,12 +117,13 @@ def predict(task: engines.Task, engine: engines.Engine) -> Run:
     started = time.perf_counter()
     if missing:
         recipe, size = task.recipe, engine.batch_size
-        engine(np.zeros((size, recipe["in_channels"], recipe["image_size"], recipe["image_size"]), np.float32))
+        shape = (size, recipe["in_channels"], recipe["image_size"], recipe["image_size"])
+        list(engine.each([np.zeros(shape, np.float32)]))
         started = time.perf_counter()  # compiled
-        batches = engines.padded(images.chosen(missing, None), recipe, size)
+        batches = engine.each(engines.padded(images.chosen(missing, None), recipe, size))
         for start, batch in zip(count(0, size), track(batches, "evaluate", -(-len(missing) // size)), strict=False):
             indices = missing[start : start + size]
-            logits = engine(batch)[: len(indices)]
+            logits = batch[: len(indices)]
             if not np.isfinite(logits).all():
                 raise LogitsError(
                     f"expected finite logits, found others for an image of {images.names[indices[0]]} and the "
