@@ -144,6 +144,21 @@ def test_ctrl_c_ends_the_workers_too(checkpoint, models, tmp_path):
     assert workers_of(out) == {}
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process that its parent was killed")
+def test_workers_end_when_their_launcher_is_killed(checkpoint, models, tmp_path):
+    cache, out = tmp_path / "cache", tmp_path / "out"
+    process = start(checkpoint, out, models, cache, "--engine=mindspore", "--batch-size=1", "--workers=2")
+    assert len(workers_of(out)) == 3
+    process.kill()
+    process.communicate()
+    deadline = time.monotonic() + 60
+    while workers_of(out):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert rows_in(cache) < 360
+    assert not list(out.rglob(FIGURES))
+
+
 def test_what_a_worker_found_wrong_is_told(hubpkg, checkpoint, tmp_path):
     done = hubpkg(
         *("evaluate", SMALL, "--checkpoint", checkpoint, "--out", tmp_path, "--workers", "2"), "--msrun=--bind_cores=1"

@@ -27,6 +27,16 @@ _LAUNCHED = "HUBPKG_LAUNCHED"  # in the environment of the processes that hubpkg
 _LINES = 20  # of a worker's log in an error
 _PATIENCE = 10  # seconds for processes that were told to end
 _POLL_SECONDS = 0.2
+# Runs msrun so that Linux interrupts it when the process that started it ends, were it killed; argument: its id.
+_MSRUN = """
+import ctypes, os, runpy, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+if sys.platform == "linux":
+    PR_SET_PDEATHSIG = 1
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGINT)
+if os.getppid() == int(sys.argv.pop(1)):
+    runpy.run_module("mindspore.parallel.cluster.run", run_name="__main__", alter_sys=True)
+"""
 _LONGEST = timedelta(days=7)  # that one process waits for another
 
 
@@ -134,7 +144,7 @@ def launch(count: int, options: str, arguments: Sequence[str], report: Callable[
         "GLOG_v": "3",  # msrun logs, as an error, that a worker has ended
     }
     command = [
-        *(sys.executable, "-m", "mindspore.parallel.cluster.run", "--join=True", f"--log_dir={logs}"),
+        *(sys.executable, "-c", _MSRUN, str(os.getpid()), "--join=True", f"--log_dir={logs}"),
         *(f"--worker_num={count}", f"--local_worker_num={count}", f"--master_port={_free_port()}"),
         # No worker has this number: their logs are not to be shown as they grow.
         *(f"--tail_worker_log={count}", *shlex.split(options), "python", "-m", "hubpkg", *arguments),
