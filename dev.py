@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parent
 # Set: its folder, what it is made of (extras and groups of pyproject.toml), MB to download as measured on x86_64 Linux.
 SETS = {
     "build": (".venv", ["setup", "plain", "build"], 864),
-    "dev": (".venv", ["setup", "plain", "build", "onnxruntime", "dev"], 956),
+    "dev": (".venv", ["setup", "plain", "build", "onnxruntime", "sign", "dev"], 956),
     "compat": (".venv-2.10", ["setup", "plain", "runtime", "onnxruntime", "test", "compat"], 922),
 }
 

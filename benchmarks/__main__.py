@@ -6,11 +6,18 @@ import sys
 from pathlib import Path
 
 parser = argparse.ArgumentParser(prog="python benchmarks", description=__doc__)
-parser.add_argument("package", nargs="?", help="for load.py (default: that of digits in dist/)")
+parser.add_argument("package", nargs="?", help="for load.py and verify.py (default: that of digits in dist/)")
 parser.add_argument("--timm", metavar="PYTHON", help="the interpreter of an environment with timm")
 options = parser.parse_args()
 timm = ["--timm", options.timm] if options.timm else []
 package = [options.package] if options.package else []
 # Each in a process of its own: what one imports must not count as the other's memory.
-for script, arguments in (("fetch.py", []), ("load.py", package), ("training.py", timm), ("evaluation.py", timm)):
+scripts = [
+    ("fetch.py", []),
+    ("load.py", package),
+    ("verify.py", package),
+    ("training.py", timm),
+    ("evaluation.py", timm),
+]
+for script, arguments in scripts:
     subprocess.run([sys.executable, "-W", "ignore", Path(__file__).with_name(script), *arguments], check=True)

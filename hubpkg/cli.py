@@ -298,14 +298,17 @@ def _sweep_rows(result: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 def _verify(options: argparse.Namespace) -> int:
     from hubpkg import verification
 
+    policy = _signers(options)
     packages = options.packages or _packages_in(Path("dist"))
     for path in packages:
-        if not path.is_dir():
-            found = f"a file; its folder is {path.parent}" if path.exists() else "none"
-            raise HubpkgError(f"{path}: expected a package's folder, found {found}")
+        _expect_folder(path)
     results = []
     for path in packages:
         result = verification.verify(path)
+        if policy is not None:
+            from hubpkg import signers
+
+            result = signers.verify(result, policy)
         if options.rerun and result.ok:
             from hubpkg import rerun
 
@@ -320,6 +323,47 @@ def _verify(options: argparse.Namespace) -> int:
         documents = [result.as_json() for result in results]
         _print_json(documents[0] if len(documents) == 1 else documents)
     return 0 if all(result.ok for result in results) else _FINDING
+
+
+def _signers(options: argparse.Namespace) -> Any:
+    """Whose signature counts; None if it was not asked for."""
+    if options.public_key is None and options.policy is None:
+        return None
+    from hubpkg import signers
+
+    return signers.of_key(options.public_key) if options.public_key else signers.read(options.policy)
+
+
+def _sign(options: argparse.Namespace) -> int:
+    from hubpkg import signature, verification
+
+    if (options.private_key is None) is not options.sigstore:
+        raise HubpkgError("expected one of --private-key FILE and --sigstore, found both or none")
+    if options.sigstore and (options.certificate or options.chain):
+        raise HubpkgError("--certificate: expected it with --private-key, found it with --sigstore")
+    if options.chain and not options.certificate:
+        raise HubpkgError("--chain: expected it with --certificate, found it alone")
+    if options.trust_config and not options.sigstore:
+        raise HubpkgError("--trust-config: expected it with --sigstore, found it without")
+    _expect_folder(options.package)
+    result = verification.verify(options.package)
+    for check in result.checks:
+        if not check.ok:
+            _say(f"{options.package}: FAIL {check.name}: {check.detail}")
+    if not result.ok:
+        _say(f"hubpkg: error: {options.package}: not signed, since it does not verify")
+        return _FINDING
+    chain = tuple(options.chain)
+    credentials = signature.Credentials(options.private_key, options.certificate, chain, options.trust_config)
+    path = signature.sign(options.package, credentials)
+    _print_rows(options, {"package": str(options.package), "signature": str(path)}, [str(path)])
+    return 0
+
+
+def _expect_folder(path: Path) -> None:
+    if not path.is_dir():
+        found = f"a file; its folder is {path.parent}" if path.exists() else "none"
+        raise HubpkgError(f"{path}: expected a package's folder, found {found}")
 
 
 def _lint(options: argparse.Namespace) -> int:
@@ -452,14 +496,10 @@ def _parser() -> argparse.ArgumentParser:
         help=f"prune: remove what was not used for N days, and what was set aside (default: {_PRUNE_DAYS})",
     )
 
-    verify = command("verify", _verify, "prove packages against their manifest, evidence and entrypoint")
-    verify.add_argument(
-        "packages", nargs="*", type=Path, metavar="PACKAGE", help="a package's folder (default: each one in ./dist)"
+    _add_verify_arguments(command("verify", _verify, "prove packages against their manifest, evidence and entrypoint"))
+    _add_sign_arguments(
+        command("sign", _sign, "sign a package's files; print the signature's path, beside the package")
     )
-    verify.add_argument("--rerun", action="store_true", help="load the package and evaluate it again, image by image")
-    _add_engine_argument(verify, _ENGINE_HELP)
-    _add_run_arguments(verify)
-
     _add_lint_arguments(command("lint", _lint, "check cards: format, fields, links, figures; no framework, no network"))
     explain = command("explain", _explain, "say what a rule of lint finds, why, and what is right instead")
     explain.add_argument("rules", nargs="*", metavar="RULE", help="a rule's code or name, or a family")
@@ -563,6 +603,37 @@ def _add_policy_arguments(parser: argparse.ArgumentParser) -> None:
         ("--allow-short-digest", "accept a sha256 cut to 8 digits or more; the whole one is then kept in hubpkg.lock"),
     ):
         parser.add_argument(name, action="store_true", default=None, help=help_text)
+
+
+def _add_verify_arguments(verify: argparse.ArgumentParser) -> None:
+    verify.add_argument(
+        "packages", nargs="*", type=Path, metavar="PACKAGE", help="a package's folder (default: each one in ./dist)"
+    )
+    verify.add_argument("--rerun", action="store_true", help="load the package and evaluate it again, image by image")
+    signer = verify.add_mutually_exclusive_group()
+    signer.add_argument("--public-key", type=Path, metavar="FILE", help="whose signature it must have beside it")
+    signer.add_argument("--policy", type=Path, metavar="FILE", help="likewise, a file that says whose")
+    _add_engine_argument(verify, _ENGINE_HELP)
+    _add_run_arguments(verify)
+
+
+def _add_sign_arguments(sign: argparse.ArgumentParser) -> None:
+    sign.add_argument("package", type=Path, metavar="PACKAGE", help="a package's folder, which must verify")
+    for name, what in (
+        ("--private-key", "elliptic-curve key in PEM; if encrypted, its password is asked for, or read from stdin"),
+        ("--certificate", "the key's certificate, which is put in the signature"),
+    ):
+        sign.add_argument(name, type=Path, metavar="FILE", help=what)
+    sign.add_argument(
+        "--chain",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="a certificate between that one and its authority's; may be given more than once",
+    )
+    sign.add_argument("--sigstore", action="store_true", help="sign with no key, as whom a browser or CI knows you")
+    sign.add_argument("--trust-config", type=Path, metavar="FILE", help="Sigstore's instance (default: the public one)")
 
 
 def _add_lint_arguments(lint: argparse.ArgumentParser) -> None:

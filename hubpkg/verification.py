@@ -2,7 +2,8 @@
 
 import shlex
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from functools import partial
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -27,10 +28,17 @@ class Check:
 
 @dataclass(frozen=True)
 class Verification:
-    """The checks of one package; it is verified when all of them hold."""
+    """The checks of one package; it is verified when all of them hold.
+
+    Attributes:
+        package: its folder.
+        checks: what was checked.
+        records: of all its files, by name; none if one can't be hashed.
+    """
 
     package: Path
     checks: tuple[Check, ...]
+    records: Mapping[str, manifest.FileRecord] = field(default_factory=dict)
 
     @property
     def ok(self) -> bool:
@@ -47,19 +55,25 @@ def verify(package: Path) -> Verification:
 
     Whatever is wrong with the package is a finding, a missing or unreadable manifest too.
     """
-    special = [file for file in _files_in(package) if (package / file).is_symlink() or not (package / file).is_file()]
+    files = tuple(_files_in(package))
+    special = [file for file in files if (package / file).is_symlink() or not (package / file).is_file()]
     if special:  # to read one could take for ever
         details = [f"{file}: expected a file, found a link or a special file" for file in special]
         return Verification(package, tuple(Check("files", ok=False, detail=detail) for detail in details))
     try:
+        records = manifest.records(package, files)
+    except OSError as error:
+        return Verification(package, (Check("files", ok=False, detail=_unreadable(error)),))
+    try:
         contents = manifest.read(package / manifest.NAME)
     except InvalidDocumentError as error:
-        return Verification(package, tuple(Check("manifest", ok=False, detail=fault) for fault in error.faults))
+        faults = tuple(Check("manifest", ok=False, detail=fault) for fault in error.faults)
+        return Verification(package, faults, records)
     except HubpkgError as error:
-        return Verification(package, (Check("manifest", ok=False, detail=str(error)),))
+        return Verification(package, (Check("manifest", ok=False, detail=str(error)),), records)
     checks = [Check("manifest", ok=True, detail=f"{contents['uid']}, canonical, as its digests say")]
     steps: list[tuple[str, Callable[[Path, Mapping[str, Any]], str]]] = [
-        ("files", _check_files),
+        ("files", partial(_check_files, records)),
         ("bytecode", _check_bytecode),
         ("checkpoint", _check_checkpoint),
         ("entrypoint", _check_entrypoint),
@@ -78,10 +92,12 @@ def verify(package: Path) -> Verification:
             detail = f"{manifest.NAME}: expected values that can be read, found some nested too deep"
             checks.append(Check(name, ok=False, detail=detail))
         except OSError as error:
-            checks.append(
-                Check(name, ok=False, detail=f"{error.filename}: expected a readable file, found: {error.strerror}")
-            )
-    return Verification(package, tuple(checks))
+            checks.append(Check(name, ok=False, detail=_unreadable(error)))
+    return Verification(package, tuple(checks), records)
+
+
+def _unreadable(error: OSError) -> str:
+    return f"{error.filename}: expected a readable file, found: {error.strerror}"
 
 
 def _is_bytecode(file: str) -> bool:
@@ -89,14 +105,15 @@ def _is_bytecode(file: str) -> bool:
 
 
 def _files_in(package: Path) -> Iterator[str]:
+    """The names of all files in ``package``, links and special files too, as the manifest spells them."""
     for path in sorted(package.rglob("*")):
         if path.is_symlink() or not path.is_dir():
             yield path.relative_to(package).as_posix()
 
 
-def _check_files(package: Path, contents: Mapping[str, Any]) -> str:
+def _check_files(records: Mapping[str, manifest.FileRecord], _package: Path, contents: Mapping[str, Any]) -> str:
     listed = contents["files"]
-    present = set(_files_in(package)) - {manifest.NAME}
+    present = records.keys() - {manifest.NAME}
     faults = [f"{file}: expected this file, found it missing" for file in sorted(listed.keys() - present)]
     faults += [
         f"{file}: expected no such file, found one that the manifest does not list"
@@ -104,7 +121,7 @@ def _check_files(package: Path, contents: Mapping[str, Any]) -> str:
         if not _is_bytecode(file)
     ]
     for file in sorted(listed.keys() & present):
-        found = asdict(manifest.record(package / file))
+        found = asdict(records[file])
         faults += [
             f"{file}: {key}: expected {listed[file][key]}, found {found[key]}"
             for key in ("size", "sha256")
