@@ -298,6 +298,8 @@ def _sweep_rows(result: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 def _verify(options: argparse.Namespace) -> int:
     from hubpkg import verification
 
+    if options.sample is not None and not options.rerun:
+        raise HubpkgError("--sample: expected it with --rerun, found it alone")
     policy = _signers(options)
     packages = options.packages or _packages_in(Path("dist"))
     for path in packages:
@@ -312,7 +314,8 @@ def _verify(options: argparse.Namespace) -> int:
         if options.rerun and result.ok:
             from hubpkg import rerun
 
-            where = rerun.Where(options.data_dir, options.device, options.engine, options.skip_damaged, _say)
+            given = (options.data_dir, options.device, options.engine, options.skip_damaged, options.sample)
+            where = rerun.Where(*given, _say)
             result = rerun.verify(result, where)
         results.append(result)
         if not options.json:
@@ -610,6 +613,9 @@ def _add_verify_arguments(verify: argparse.ArgumentParser) -> None:
         "packages", nargs="*", type=Path, metavar="PACKAGE", help="a package's folder (default: each one in ./dist)"
     )
     verify.add_argument("--rerun", action="store_true", help="load the package and evaluate it again, image by image")
+    verify.add_argument(
+        "--sample", type=_positive, metavar="N", help="of --rerun: only N images, drawn by the manifest's digest"
+    )
     signer = verify.add_mutually_exclusive_group()
     signer.add_argument("--public-key", type=Path, metavar="FILE", help="whose signature it must have beside it")
     signer.add_argument("--policy", type=Path, metavar="FILE", help="likewise, a file that says whose")
