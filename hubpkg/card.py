@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from hubpkg import documents
+from hubpkg import documents, evaluation
 from hubpkg.errors import HubpkgError, InvalidDocumentError
 from hubpkg.lint.figures import PART
 
@@ -107,6 +107,7 @@ def render(manifest: Mapping[str, Any]) -> str:
     )
     environment.filters["yaml"] = _yaml_scalar
     environment.filters["evaluation"] = format_evaluation
+    environment.filters["claims"] = evaluation.claims
     try:
         return environment.get_template(f"card-{manifest['template']}.md.j2").render(manifest)
     except jinja2.TemplateNotFound:

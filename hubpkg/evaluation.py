@@ -85,6 +85,40 @@ def wilson(successes: int, samples: int) -> Metric:
 
 
 @dataclass(frozen=True)
+class Claim:
+    """An accuracy that others report, beside the one that was measured.
+
+    Attributes:
+        source: who reports it, and where.
+        link: leads there; None if there is none.
+        metric: ``top1`` or ``top5``.
+        percent: what they report.
+        measured: what was measured.
+    """
+
+    source: str
+    link: str | None
+    metric: str
+    percent: float
+    measured: Metric
+
+    @property
+    def lies(self) -> str:
+        """Where it lies: ``within`` or ``outside`` the measured 95 % interval."""
+        return "within" if self.measured.low <= self.percent <= self.measured.high else "outside"
+
+
+def claims(reported: Sequence[Mapping[str, Any]], measured: Mapping[str, Any]) -> list[Claim]:
+    """The figures ``reported`` by others, each beside its like in ``measured``, both as the manifest holds them."""
+    return [
+        Claim(entry["source"], entry.get("link"), metric, entry[metric], Metric(**measured[metric]))
+        for entry in reported
+        for metric in ("top1", "top5")
+        if metric in entry
+    ]
+
+
+@dataclass(frozen=True)
 class Comparison:
     """How a rerun differs from stored predictions.
 

@@ -202,10 +202,16 @@ def _check_evaluation(package: Path, contents: Mapping[str, Any]) -> str:
             f"{manifest.NAME}: inputs.data.test: expected {measured['samples']} images that were not left out, as "
             f"{predictions.FILE} has them, found {data['images']} less {len(data['damaged'])}"
         )
-    return (
+    told = [
+        f"{claim.metric} {claim.percent:g} % as reported by {claim.source} lies {claim.lies} the measured interval, "
+        f"{claim.measured.low:.2f} to {claim.measured.high:.2f}"
+        for claim in evaluation.claims(contents["card"].get("reported", ()), measured)
+    ]
+    found = (
         f"top-1 {measured['top1']['percent']:.2f} %, top-5 {measured['top5']['percent']:.2f} % of "
         f"{measured['samples']} images, computed again from {predictions.FILE}"
     )
+    return "; ".join([found, *told])
 
 
 def _check_performance(package: Path, contents: Mapping[str, Any]) -> str:

@@ -412,6 +412,23 @@ def test_prose_runs_no_stage_again_and_litter_is_not_packed(own_model, hubpkg, t
     ]
 
 
+def test_what_others_report_is_on_the_card_and_verify_says_where_it_lies(own_model, hubpkg, tmp_path):
+    measured = json.loads(hubpkg("build", SMALL, "--json", cwd=tmp_path).stdout)["metrics"]["top1"]
+    claims = f"[{{source: A list, top1: {measured}}}, {{source: Another, top1: 99.95, top5: 0.0}}]"
+    change(own_model / "model.yaml", "  digits: {}", f"  digits: {{reported: {claims}}}")
+    done = hubpkg("build", SMALL, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "done in" not in done.stderr  # it is prose, and no stage runs again
+    package = tmp_path / "dist" / PACKAGE
+    said = hubpkg("verify", package).stdout
+    assert f"; top1 {measured:g} % as reported by A list lies within the measured interval, " in said
+    assert "; top1 99.95 % as reported by Another lies outside the measured interval, " in said
+    assert "; top5 0 % as reported by Another lies outside the measured interval, " in said
+    assert f"| A list | top1 | {measured:g} | " in (package / CARD).read_text(encoding="utf-8")
+    linted = hubpkg("lint", package / CARD)
+    assert linted.stdout == hubpkg("lint", package / CARD, "--ignore", "ALL").stdout
+
+
 def test_a_checkpoint_that_is_not_what_its_name_says_is_refused(hubpkg, weights, tmp_path):
     file = Path(shutil.copy(weights, tmp_path / "xcit_small-01234567.ckpt"))
     refused(hubpkg("build", SMALL, "--checkpoint", file, "--out", tmp_path / "dist"), tmp_path / "dist", "01234567...")
