@@ -18,10 +18,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import asdict
 from pathlib import Path
 
-from hubpkg import card, manifest
+from hubpkg import assembly, manifest
 
 
 def run(command):
@@ -47,11 +46,7 @@ def enlarge(package, gigabytes):
     sha256 = manifest.record(checkpoint).sha256
     contents["checkpoint"] |= {"file": f"{contents['model']}-{sha256[:8]}.ckpt", "sha256": sha256}
     checkpoint = checkpoint.rename(package / contents["checkpoint"]["file"])
-    (package / f"{contents['package']}.md").write_text(card.render(contents), encoding="utf-8")
-    names = [path.relative_to(package).as_posix() for path in package.rglob("*") if path.is_file()]
-    names.remove(manifest.NAME)
-    contents["files"] = {name: asdict(record) for name, record in manifest.records(package, names).items()}
-    (package / manifest.NAME).write_bytes(manifest.seal(contents))
+    assembly.finish(package, contents)
     return checkpoint
 
 

@@ -4,15 +4,14 @@ import json
 import os
 import re
 import shutil
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from hubpkg import (
+    assembly,
     cache,
     card,
     checkpoint,
@@ -173,7 +172,8 @@ def _evaluate(job: Job, weights: Path) -> Path:
 
         run = evaluator.measure(job, weights / "model.ckpt", folder / "predictions.csv")
         device = job.mindspore.get_context("device_target")
-        made = {"measured": _today(), "commit": environment.commit(), "device": device, "engine": run["engine_facts"]}
+        source = {"commit": environment.commit(), "lock": environment.lock(), "packages": environment.packages()}
+        made = {"measured": _today(), "device": device, "engine": run["engine_facts"], "source": source}
         (folder / "made.json").write_text(json.dumps(made), encoding="utf-8")
 
     from hubpkg.runtime import engines
@@ -184,11 +184,7 @@ def _evaluate(job: Job, weights: Path) -> Path:
 
 
 def _today() -> str:
-    given = os.environ.get("SOURCE_DATE_EPOCH") or str(time.time())
-    try:
-        return datetime.fromtimestamp(float(given), UTC).date().isoformat()
-    except (ValueError, OverflowError, OSError):
-        raise HubpkgError(f"SOURCE_DATE_EPOCH: expected seconds since 1970, found {given!r}") from None
+    return stages.now().partition("T")[0]
 
 
 def _benchmark(job: Job, weights: Path) -> Path:
@@ -286,6 +282,7 @@ def _assemble(partial: Path, job: Job, weights: Path, evaluated: Path, timed: Pa
         "checkpoint": {"file": next(iter(files)), "sha256": sha256, **_source_of(weights)},
         "inputs": {"recipe": dict(spec.recipe), "data": data, "code": job.inputs["code"]},
         "environment": _environment(job, made),
+        "times": stages.times(weights, evaluated, timed),
         "evaluation": {
             **verification.evaluation_of(partial),
             "measured": made["measured"],
@@ -294,12 +291,7 @@ def _assemble(partial: Path, job: Job, weights: Path, evaluated: Path, timed: Pa
         },
         "performance": verification.performance_of(partial),
     }
-    (partial / f"{spec.package_name}.md").write_text(card.render(contents), encoding="utf-8")
-    contents["files"] = {
-        file.relative_to(partial).as_posix(): asdict(manifest.record(file))
-        for file in sorted(partial.rglob("*")) if file.is_file()
-    }  # fmt: skip
-    (partial / manifest.NAME).write_bytes(manifest.seal(contents))
+    assembly.finish(partial, contents)
     return contents
 
 
@@ -311,8 +303,8 @@ def _source_of(weights: Path) -> dict[str, str]:
     return {"source": "fetch", "link": link} if link else {"source": "file"}
 
 
-def _environment(job: Job, made: Mapping[str, str | None]) -> dict[str, Any]:
-    found = {**job.base["environment"], "commit": made["commit"]}
+def _environment(job: Job, made: Mapping[str, Any]) -> dict[str, Any]:
+    found = {**job.base["environment"], **made["source"]}
     if made["device"] == "Ascend":
         return {**found, "devices": "Ascend"}
     return {**found, "devices": f"the {made['device']}", "ascend_driver": None, "ascend_firmware": None, "cann": None}

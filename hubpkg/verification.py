@@ -8,7 +8,18 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from hubpkg import card, documents, entrypoint, evaluation, manifest, performance, predictions
+from hubpkg import (
+    assembly,
+    bom,
+    card,
+    documents,
+    entrypoint,
+    evaluation,
+    manifest,
+    performance,
+    predictions,
+    provenance,
+)
 from hubpkg.errors import HubpkgError, InvalidDocumentError
 
 
@@ -80,6 +91,8 @@ def verify(package: Path) -> Verification:
         ("evaluation", _check_evaluation),
         ("performance", _check_performance),
         ("card", _check_card),
+        ("bom", partial(_check_made, bom.FILE, bom.render)),
+        ("provenance", partial(_check_made, provenance.FILE, provenance.render)),
     ]
     for name, step in steps:
         try:
@@ -240,17 +253,27 @@ def _compare(section: str, source: str, computed: Mapping[str, Any], claimed: Ma
 
 
 def _check_card(package: Path, contents: Mapping[str, Any]) -> str:
-    name = f"{contents['package']}.md"
+    name = assembly.card_name(contents)
     expected = card.render(contents)
-    raw = (package / name).read_bytes()
-    if raw != expected.encode():
-        raise InvalidDocumentError(list(_card_faults(name, expected, raw)))
+    _compare_text(name, expected, (package / name).read_bytes())
     documents.check(card.parse(expected, name).document, "card")
     return f"{name} is what template {contents['template']} makes of the manifest, byte for byte"
 
 
-def _card_faults(name: str, expected: str, raw: bytes) -> Iterator[str]:
-    """A sentence for each line of the card that is not as rendered, naming the field that it holds."""
+def _check_made(
+    name: str, render: Callable[[Mapping[str, Any]], str], package: Path, contents: Mapping[str, Any]
+) -> str:
+    _compare_text(name, render(contents), (package / name).read_bytes())
+    return f"{name} is what the manifest says, byte for byte"
+
+
+def _compare_text(name: str, expected: str, raw: bytes) -> None:
+    if raw != expected.encode():
+        raise InvalidDocumentError(list(_text_faults(name, expected, raw)))
+
+
+def _text_faults(name: str, expected: str, raw: bytes) -> Iterator[str]:
+    """A sentence for each line of the file that is not as rendered, naming the field that it holds."""
     found = raw.decode("utf-8", errors="replace")
     wanted_lines, found_lines = expected.splitlines(keepends=True), found.splitlines(keepends=True)
     for number, (wanted, line) in enumerate(zip_longest(wanted_lines, found_lines, fillvalue=""), start=1):

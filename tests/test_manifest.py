@@ -119,7 +119,7 @@ def test_a_truncated_manifest_is_refused(file, cut):
     [
         (
             SEALED + b"\n",
-            "hubpkg.json: uid: expected canonical JSON (RFC 8785), found other text from character 4051",
+            "hubpkg.json: uid: expected canonical JSON (RFC 8785), found other text from character 4245",
         ),
         (b"\xef\xbb\xbf" + SEALED, "hubpkg.json: document: expected canonical JSON, found: Unexpected UTF-8 BOM"),
         (SEALED.decode().encode("utf-16"), "hubpkg.json: document: expected canonical JSON, found: "),

@@ -116,7 +116,7 @@ def test_logits_may_move_within_the_tolerance(package):
 def test_other_data_is_found(package):
     contents = read_manifest(package)
     contents["inputs"]["data"]["test"]["sha256"] = "0" * 64
-    (package / manifest.NAME).write_bytes(manifest.seal(contents))
+    reseal(package, contents)
     detail = finding(package)
     assert re.fullmatch(r"fingerprint of digits: expected 0{64}, found [0-9a-f]{64}", detail)
 
