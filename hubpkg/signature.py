@@ -146,6 +146,8 @@ def _told(error: BaseException) -> str:
 
 
 def _model_signing() -> Any:
+    # As MindSpore sets it, whose messages only protobuf's implementation in Python takes, once it has been imported.
+    os.environ.setdefault("PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION", "python")
     try:
         import model_signing
     except ModuleNotFoundError as error:

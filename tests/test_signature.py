@@ -320,6 +320,27 @@ def test_sigstore_out_of_reach_is_said_in_one_line(hubpkg, signed, tmp_path):
     refused(done, "--sigstore: expected to reach Sigstore, found ")
 
 
+def test_a_signed_package_is_run_again_and_loaded_in_one_process(hubpkg, signed, keys, tmp_path):
+    """The libraries of both need protobuf, and not any implementation of it."""
+    done = hubpkg("verify", "--rerun", "--sample", "8", signed, "--public-key", keys / "publisher.pub")
+    assert done.returncode == 0, done.stdout + done.stderr
+    (tmp_path / "policy.yaml").write_text(f"signers: [{{public-key: {keys / 'publisher.pub'}}}]\n", encoding="utf-8")
+    code = "import sys, hubpkg; print(type(hubpkg.load(sys.argv[1], policy=sys.argv[2])).__name__)"
+    command = [sys.executable, "-c", code, signed, tmp_path / "policy.yaml"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.stdout == "XCiT\n", done.stderr
+
+
+def test_nothing_of_a_package_runs_whose_signature_is_wrong(hubpkg, signed, keys):
+    entry = signed / ENTRY / "mindspore_hub_conf.py"
+    entry.write_text(f"open({str(signed.parent / 'planted')!r}, 'w').close()\n{entry.read_text()}", encoding="utf-8")
+    reseal(signed)
+    done = hubpkg("verify", "--rerun", signed, "--public-key", keys / "publisher.pub")
+    assert done.returncode == 1
+    assert " rerun:" not in done.stdout
+    assert not (signed.parent / "planted").exists()
+
+
 @pytest.fixture(scope="module")
 def authority(tmp_path_factory):
     """A folder with an authority, a publisher that it certified, and others."""
