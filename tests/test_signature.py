@@ -320,15 +320,16 @@ def test_sigstore_out_of_reach_is_said_in_one_line(hubpkg, signed, tmp_path):
     refused(done, "--sigstore: expected to reach Sigstore, found ")
 
 
-def test_a_signed_package_is_run_again_and_loaded_in_one_process(hubpkg, signed, keys, tmp_path):
+def test_a_signed_package_is_run_again_and_loaded_in_one_process(signed, keys, shared_cache, tmp_path):
     """The libraries of both need protobuf, and not any implementation of it."""
-    done = hubpkg("verify", "--rerun", "--sample", "8", signed, "--public-key", keys / "publisher.pub")
-    assert done.returncode == 0, done.stdout + done.stderr
     (tmp_path / "policy.yaml").write_text(f"signers: [{{public-key: {keys / 'publisher.pub'}}}]\n", encoding="utf-8")
-    code = "import sys, hubpkg; print(type(hubpkg.load(sys.argv[1], policy=sys.argv[2])).__name__)"
-    command = [sys.executable, "-c", code, signed, tmp_path / "policy.yaml"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.stdout == "XCiT\n", done.stderr
+    env = {**os.environ, "HUBPKG_CACHE": str(shared_cache), "HUBPKG_POLICY": str(tmp_path / "policy.yaml")}
+    del env["PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION"]
+    verify = ["-m", "hubpkg", "verify", "--rerun", "--sample", "8", signed, "--public-key", keys / "publisher.pub"]
+    load = ["-c", "import sys, hubpkg; print(type(hubpkg.load(sys.argv[1])).__name__)", signed]
+    for arguments, said in ((verify, f"{signed}: verified"), (load, "XCiT")):
+        done = subprocess.run([sys.executable, *arguments], env=env, capture_output=True, text=True, check=False)
+        assert done.stdout.partition("\n")[0] == said, done.stderr
 
 
 def test_nothing_of_a_package_runs_whose_signature_is_wrong(hubpkg, signed, keys):

@@ -7,6 +7,7 @@ import pytest
 from forging import remake, reseal
 from handmade import Card, served
 from keys import make_key
+from sigstore_instance import Instance
 
 import hubpkg as api
 from hubpkg import checkpoint, hub, manifest, signature, signers
@@ -98,6 +99,29 @@ def test_a_signature_by_key_is_none_of_an_identity(signed, publisher, hubpkg):
     done = hubpkg("verify", signed, "--policy", write_policy(publisher, text))
     assert (done.returncode, done.stdout) == (2, "")
     assert "expected to reach Sigstore, for a@example.com, as https://example.com knows them; found " in done.stderr
+
+
+def test_who_signed_by_sigstore_is_told_by_identity_and_issuer(package, tmp_path):
+    instance = Instance()
+    (tmp_path / "trust.json").write_text(instance.trust_config(), encoding="utf-8")
+    signature.path_of(package).write_bytes(instance.sign(package, "release@example.com", "https://example.com/login"))
+    text = "signers: [{{identity: {}, issuer: {}, trust-config: trust.json}}]"
+    policy = write_policy(tmp_path, text.format("release@example.com", "https://example.com/login"))
+    assert found(policy, UID, package) == "release@example.com, as https://example.com/login knows them"
+    for identity, issuer, told in (
+        ("other@example.com", "https://example.com/login", "SANs do not match"),
+        ("release@example.com", "https://example.com/other", "OIDCIssuer does not match"),
+    ):
+        with pytest.raises(SignatureError, match=told):
+            found(write_policy(tmp_path, text.format(identity, issuer)), UID, package)
+    write_policy(tmp_path, text.format("release@example.com", "https://example.com/login"))
+    (tmp_path / "trust.json").write_text(Instance().trust_config(), encoding="utf-8")  # another authority
+    with pytest.raises(SignatureError, match="found another: "):
+        found(policy, UID, package)
+    (tmp_path / "trust.json").write_text(instance.trust_config(), encoding="utf-8")
+    (package / "added").touch()
+    with pytest.raises(SignatureError, match="added: expected no such file, as signed, found"):
+        found(policy, UID, package)
 
 
 def test_a_signed_package_loads_and_needs_no_trust_repo(signed, publisher):
