@@ -4,6 +4,7 @@ python3 dev.py hubpkg ARGS...           run hubpkg with MindSpore 2.8.0, in .ven
 python3 dev.py test [PYTEST ARGS...]    run ruff, mypy and pytest, in .venv
 python3 dev.py compat [PYTEST ARGS...]  run the tests marked compat with MindSpore 2.10.0, in .venv-2.10
 python3 dev.py faults                   print docs/faults.md: what goes wrong, and what happens then
+python3 dev.py forgeries                print docs/forgeries.md: what is forged, and what finds it
 """
 
 import fcntl
@@ -26,8 +27,8 @@ ROOT = Path(__file__).resolve().parent
 # Set: its folder, what it is made of (extras and groups of pyproject.toml), MB to download as measured on x86_64 Linux.
 SETS = {
     "build": (".venv", ["setup", "plain", "build"], 864),
-    "dev": (".venv", ["setup", "plain", "build", "onnxruntime", "dev"], 956),
-    "compat": (".venv-2.10", ["setup", "plain", "runtime", "onnxruntime", "test", "compat"], 922),
+    "dev": (".venv", ["setup", "plain", "build", "onnxruntime", "sign", "dev"], 964),
+    "compat": (".venv-2.10", ["setup", "plain", "runtime", "onnxruntime", "sign", "test", "compat"], 930),
 }
 
 
@@ -43,8 +44,8 @@ def main(arguments: list[str]) -> int:
         tools = [["ruff", "check"], ["ruff", "format", "--check"], ["mypy"], ["pytest", *(rest or whole)]]
         commands = set_up("dev")
         return max([run(commands / tool, *options) for tool, *options in tools])
-    if command == "faults":
-        return run(set_up("dev") / "python", "tests/faults.py")
+    if command in ("faults", "forgeries"):
+        return run(set_up("dev") / "python", f"tests/{command}.py")
     if command == "compat":
         return run(set_up("compat") / "pytest", "-m", "compat", *rest)
     print(__doc__, end="", file=sys.stderr)

@@ -49,13 +49,13 @@ def steps(size, batch_size, count):
     import numpy as np
     from mindcv.utils.trainer_factory import create_trainer
 
-    from hubpkg.runtime.training import step_cell
+    from hubpkg.runtime.step import Step
 
     mindspore.set_context(mode=mindspore.GRAPH_MODE)
     generator = np.random.default_rng(0)
     images = mindspore.Tensor(generator.standard_normal((batch_size, 3, size, size)).astype(np.float32))
     labels = mindspore.Tensor(generator.integers(CLASSES, size=batch_size).astype(np.int32))
-    ours = step_cell(hubpkg_network(), RECIPE, [RECIPE["lr"]] * count)
+    ours = Step(hubpkg_network(), RECIPE, [RECIPE["lr"]] * count)
     network = mindcv.create_model(MODEL, num_classes=CLASSES)
     optimizer = mindcv.create_optimizer(
         network.trainable_params(), "adamw", lr=RECIPE["lr"], weight_decay=RECIPE["weight_decay"]
@@ -63,7 +63,10 @@ def steps(size, batch_size, count):
     loss = mindcv.create_loss("CE", label_smoothing=RECIPE["label_smoothing"])
     trainer = create_trainer(network, loss, optimizer, {}, amp_level="O0", amp_cast_list=None, loss_scale_type="fixed")
     theirs = trainer.train_network.set_train()
-    return {"hubpkg": lambda: ours(images, labels).asnumpy(), "MindCV": lambda: theirs(images, labels).asnumpy()}
+    return {
+        "hubpkg": lambda: [output.asnumpy() for output in ours(images, labels)],
+        "MindCV": lambda: theirs(images, labels).asnumpy(),
+    }
 
 
 def timm_steps(size, batch_size, count):

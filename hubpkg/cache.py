@@ -218,6 +218,7 @@ def entries() -> list[Entry]:
         "damaged": "damaged/*",
         "survey": "survey/*",
         "evaluation": "evaluation/*",
+        "training": "training/*",
         "logs": "logs/*",
     }
     found = []

@@ -2,6 +2,7 @@
 
 import io
 import json
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from hubpkg import documents
+from hubpkg import documents, evaluation
 from hubpkg.errors import HubpkgError, InvalidDocumentError
 from hubpkg.lint.figures import PART
 
@@ -107,6 +108,8 @@ def render(manifest: Mapping[str, Any]) -> str:
     )
     environment.filters["yaml"] = _yaml_scalar
     environment.filters["evaluation"] = format_evaluation
+    environment.filters["shell"] = shlex.quote
+    environment.filters["claims"] = evaluation.claims
     try:
         return environment.get_template(f"card-{manifest['template']}.md.j2").render(manifest)
     except jinja2.TemplateNotFound:

@@ -81,17 +81,56 @@ def restore(network: Any, path: Path) -> None:
 def put(network: Any, parameters: Mapping[str, Any], path: Path) -> None:
     """Put ``parameters``, loaded from ``path``, into ``network``, whose own must be the same ones.
 
+    Of a network that was trained in graph mode, the graph may go on with the parameters that it had: make a new one.
+
     Raises:
         CheckpointError: with every parameter that is missing, extra, or of another shape or type.
     """
+    _compare(network, parameters, path)
+    with framework.uninterrupted():
+        framework.load().load_param_into_net(network, parameters, strict_load=True)
+
+
+def adapt(network: Any, parameters: Mapping[str, Any], path: Path, classes: int) -> str:
+    """Put ``parameters``, loaded from ``path``, into ``network``, but for those of a head with other classes.
+
+    Args:
+        network: a cell, in which the parameters of a head for other classes stay as they are.
+        parameters: by name.
+        path: where they come from, for messages.
+        classes: how many the network has.
+
+    Returns:
+        What there is to say of it.
+
+    Raises:
+        CheckpointError: with every parameter that is missing, extra, or of another shape or type; a head's may have
+            another first dimension than ``classes``, all of them the same.
+    """
+    own = network.parameters_dict()
+    changed = {
+        name: (parameters[name].shape[0], parameter.shape[0])
+        for name, parameter in own.items()
+        if name in parameters
+        and hasattr(parameters[name], "shape")
+        and tuple(parameters[name].shape) != tuple(parameter.shape)
+        and tuple(parameters[name].shape[1:]) == tuple(parameter.shape[1:])
+    }
+    is_head = len(set(changed.values())) == 1 and {after for _, after in changed.values()} == {classes}
+    put(network, {**parameters, **{name: own[name] for name in changed}} if is_head else parameters, path)
+    if not changed:
+        return f"starts from {path}"
+    (before, _), *_ = changed.values()
+    return f"starts from {path}, but for a new head ({', '.join(changed)}): {classes} classes in place of {before}"
+
+
+def _compare(network: Any, parameters: Mapping[str, Any], path: Path) -> None:
     differences = list(_differences(network.parameters_dict(), parameters))
     if differences:
         raise CheckpointError(
             f"{path}: expected the network's parameters, found {len(differences)} not as there: "
             + "; ".join(differences)
         )
-    with framework.uninterrupted():
-        framework.load().load_param_into_net(network, parameters, strict_load=True)
 
 
 def _differences(expected: Mapping[str, Any], found: Mapping[str, Any]) -> Iterable[str]:
@@ -122,7 +161,7 @@ def save(network: Any, path: Path) -> None:
             f"{path}: expected to write a checkpoint, found: {str(error).strip().splitlines()[0]}"
         ) from None
     path.chmod(0o644)  # MindSpore leaves it readable by its owner alone
-    restore(network, path)
+    _compare(network, load(path), path)
 
 
 @contextmanager

@@ -22,7 +22,7 @@ _POLICY_KEYS = ("tries", "stall_seconds", "offline", "allow_http", "allow_short_
 _RUN_KEYS = ("engine", "batch_size", "workers", "msrun")  # of job.Job
 _PRUNE_DAYS = 30
 _SHOWN = 5  # names in a line; the rest is counted
-_ENGINE_HELP = "evaluate with mindspore or onnxruntime (default: the faster)"
+_ENGINE_HELP = "mindspore or onnxruntime (default: the faster)"
 _FINDING, _UNUSABLE, _INTERRUPTED, _PIPE_CLOSED = 1, 2, 130, 141
 
 
@@ -77,8 +77,8 @@ def _prepare() -> None:
 def _check_workers(options: argparse.Namespace) -> None:
     if getattr(options, "msrun", None) and not options.workers:
         raise HubpkgError("--msrun: expected it with --workers, found it alone")
-    if "MS_ROLE" in os.environ and options.run not in (_evaluate, _benchmark):
-        raise HubpkgError("expected evaluate or benchmark under msrun, found another command; some have --workers")
+    if "MS_ROLE" in os.environ and options.run not in (_train, _evaluate, _benchmark):
+        raise HubpkgError("expected train, evaluate or benchmark under msrun, found another command; see --workers")
 
 
 def _say(line: str) -> None:
@@ -94,8 +94,16 @@ def _print_json(value: Any) -> None:
 def _build(options: argparse.Namespace) -> int:
     from hubpkg import package
 
-    weights = package.Weights(options.checkpoint, options.sha256, _policy(options))
-    built = package.build(_job(options), weights, options.out)
+    weights: Any
+    if options.checkpoint == "train":
+        job = _job(options, trains=True)
+        weights = _plan(options, resume=None)
+    else:
+        if options.start:
+            raise HubpkgError(f"--from: expected it with --checkpoint train, found {options.checkpoint}")
+        job = _job(options)
+        weights = package.Weights(options.checkpoint, options.sha256, _policy(options))
+    built = package.build(job, weights, options.out)
     result = built.as_json()
     if options.json:
         _print_json(result)
@@ -202,14 +210,22 @@ def _print_table(title: str, rows: Mapping[str, str]) -> None:
 
 
 def _train(options: argparse.Namespace) -> int:
-    from hubpkg import package
+    from hubpkg import trainer
 
-    result = package.train(_job(options), options.out)
+    result = trainer.train(_job(options, trains=True), _plan(options, resume=options.resume), options.out)
+    if result is None:  # another process of the group prints it
+        return 0
     if options.json:
         _print_json(result)
     else:
         print(result["checkpoint"])
     return 0
+
+
+def _plan(options: argparse.Namespace, *, resume: bool | None) -> Any:
+    from hubpkg import trainer
+
+    return trainer.Plan(None if options.start is None else trainer.find_start(options.start), resume)
 
 
 def _evaluate(options: argparse.Namespace) -> int:
@@ -298,18 +314,24 @@ def _sweep_rows(result: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 def _verify(options: argparse.Namespace) -> int:
     from hubpkg import verification
 
+    if options.sample is not None and not options.rerun:
+        raise HubpkgError("--sample: expected it with --rerun, found it alone")
+    policy = _signers(options)
     packages = options.packages or _packages_in(Path("dist"))
     for path in packages:
-        if not path.is_dir():
-            found = f"a file; its folder is {path.parent}" if path.exists() else "none"
-            raise HubpkgError(f"{path}: expected a package's folder, found {found}")
+        _expect_folder(path)
     results = []
     for path in packages:
         result = verification.verify(path)
+        if policy is not None:
+            from hubpkg import signers
+
+            result = signers.verify(result, policy)
         if options.rerun and result.ok:
             from hubpkg import rerun
 
-            where = rerun.Where(options.data_dir, options.device, options.engine, options.skip_damaged, _say)
+            given = (options.data_dir, options.device, options.engine, options.skip_damaged, options.sample)
+            where = rerun.Where(*given, _say)
             result = rerun.verify(result, where)
         results.append(result)
         if not options.json:
@@ -320,6 +342,47 @@ def _verify(options: argparse.Namespace) -> int:
         documents = [result.as_json() for result in results]
         _print_json(documents[0] if len(documents) == 1 else documents)
     return 0 if all(result.ok for result in results) else _FINDING
+
+
+def _signers(options: argparse.Namespace) -> Any:
+    """Whose signature counts; None if it was not asked for."""
+    if options.public_key is None and options.policy is None:
+        return None
+    from hubpkg import signers
+
+    return signers.of_key(options.public_key) if options.public_key else signers.read(options.policy)
+
+
+def _sign(options: argparse.Namespace) -> int:
+    from hubpkg import signature, verification
+
+    if (options.private_key is None) is not options.sigstore:
+        raise HubpkgError("expected one of --private-key FILE and --sigstore, found both or none")
+    if options.sigstore and (options.certificate or options.chain):
+        raise HubpkgError("--certificate: expected it with --private-key, found it with --sigstore")
+    if options.chain and not options.certificate:
+        raise HubpkgError("--chain: expected it with --certificate, found it alone")
+    if options.trust_config and not options.sigstore:
+        raise HubpkgError("--trust-config: expected it with --sigstore, found it without")
+    _expect_folder(options.package)
+    result = verification.verify(options.package)
+    for check in result.checks:
+        if not check.ok:
+            _say(f"{options.package}: FAIL {check.name}: {check.detail}")
+    if not result.ok:
+        _say(f"hubpkg: error: {options.package}: not signed, since it does not verify")
+        return _FINDING
+    chain = tuple(options.chain)
+    credentials = signature.Credentials(options.private_key, options.certificate, chain, options.trust_config)
+    path = signature.sign(options.package, credentials)
+    _print_rows(options, {"package": str(options.package), "signature": str(path)}, [str(path)])
+    return 0
+
+
+def _expect_folder(path: Path) -> None:
+    if not path.is_dir():
+        found = f"a file; its folder is {path.parent}" if path.exists() else "none"
+        raise HubpkgError(f"{path}: expected a package's folder, found {found}")
 
 
 def _lint(options: argparse.Namespace) -> int:
@@ -343,8 +406,24 @@ def _completion(options: argparse.Namespace) -> int:
         import shtab
     except ModuleNotFoundError:
         raise HubpkgError("expected shtab, found none; install it with: pip install 'hubpkg[completion]'") from None
-    print(shtab.complete(_parser(), options.shell))
+    parser = _parser()
+    for command in _commands(parser):
+        for action in command._actions:  # noqa: SLF001 - argparse has no other way to them
+            kind = {"DIR": shtab.DIRECTORY, "FILE": shtab.FILE, "PATH": shtab.FILE, "PACKAGE": shtab.DIRECTORY}.get(
+                str(action.metavar)
+            )
+            if kind is not None:
+                action.complete = kind  # type: ignore[attr-defined]
+    print(shtab.complete(parser, options.shell))
     return 0
+
+
+def _commands(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
+    """The parser and those of its commands, and of theirs."""
+    yield parser
+    for action in parser._actions:  # noqa: SLF001 - as above
+        for command in action.choices.values() if isinstance(action, argparse._SubParsersAction) else ():  # noqa: SLF001
+            yield from _commands(command)
 
 
 def _packages_in(dist: Path) -> list[Path]:
@@ -354,13 +433,19 @@ def _packages_in(dist: Path) -> list[Path]:
     return found
 
 
-def _job(options: argparse.Namespace) -> Any:
+def _job(options: argparse.Namespace, *, trains: bool = False) -> Any:
     from hubpkg import spec
     from hubpkg.job import Job
 
     given = {key: getattr(options, key.replace("-", "_"), None) for key in _PUBLICATION_KEYS}
     overrides = {key: value for key, value in given.items() if value is not None}
-    model = spec.read_spec(options.model, options.dataset, overrides)
+    settings, devices = dict(getattr(options, "set", ())), None
+    if trains:
+        under_msrun = "MS_ROLE" in os.environ
+        if under_msrun and options.workers:
+            raise HubpkgError("--workers: expected it without msrun, which has --worker_num, found both")
+        devices = int(os.environ["MS_WORKER_NUM"]) if under_msrun else options.workers or 1
+    model = spec.read_spec(options.model, options.dataset, overrides, settings, devices)
     run = {key: value for key, value in vars(options).items() if key in _RUN_KEYS and value is not None}
     return Job(model, options.data_dir, options.device, _say, options.skip_damaged, **run)
 
@@ -384,42 +469,25 @@ def _parser() -> argparse.ArgumentParser:
         return added
 
     build = command("build", _build, "make a package: checkpoint, evaluation, performance, card and entrypoint")
-    build.usage = "%(prog)s [OPTION]... MODEL"  # all of them would fill a screen
-    _add_job_arguments(build)
-    build.add_argument(
-        "--checkpoint",
-        default="train",
-        metavar="train|fetch|FILE|URL",
-        help="train the weights by the recipe (default); fetch those that model.yaml names; or take them from a "
-        "checkpoint file, or from a URL, which needs --sha256",
-    )
-    build.add_argument("--sha256", metavar="HEX", help="SHA-256 of the file or URL given as --checkpoint")
-    _add_engine_argument(build, _ENGINE_HELP)
-    _add_worker_arguments(build, "processes that share the evaluation")
-    _add_policy_arguments(build)
-    build.add_argument(
-        "--out",
-        type=Path,
-        default=Path("dist"),
-        metavar="DIR",
-        help="folder that the package is put in (default: dist)",
-    )
-    for key in _PUBLICATION_KEYS:
-        build.add_argument(f"--{key}", metavar="TEXT", help=f"{key} of this package (default: model.yaml's)")
+    _add_build_arguments(build)
 
     train = command("train", _train, "train a model by its recipe; print the checkpoint's path")
     _add_job_arguments(train)
+    _add_training_arguments(train)
+    train.add_argument("--resume", action="store_true", help="go on where the same training was stopped")
+    _add_worker_arguments(train, "processes that train together, each with a device and batches of its own")
     train.add_argument(
         "--out",
         type=Path,
         default=Path("runs"),
         metavar="DIR",
-        help="folder for the checkpoint and the log (default: runs)",
+        help="folder for checkpoints, log, curves and facts (default: runs)",
     )
 
     evaluate = command("evaluate", _evaluate, "measure a checkpoint's accuracy on a dataset's test images")
     _add_job_arguments(evaluate)
     evaluate.add_argument("--checkpoint", type=Path, required=True, metavar="FILE", help="the checkpoint")
+    _add_set_argument(evaluate)
     _add_engine_argument(evaluate, _ENGINE_HELP)
     evaluate.add_argument(
         "--batch-size",
@@ -452,14 +520,10 @@ def _parser() -> argparse.ArgumentParser:
         help=f"prune: remove what was not used for N days, and what was set aside (default: {_PRUNE_DAYS})",
     )
 
-    verify = command("verify", _verify, "prove packages against their manifest, evidence and entrypoint")
-    verify.add_argument(
-        "packages", nargs="*", type=Path, metavar="PACKAGE", help="a package's folder (default: each one in ./dist)"
+    _add_verify_arguments(command("verify", _verify, "prove packages against their manifest, evidence and entrypoint"))
+    _add_sign_arguments(
+        command("sign", _sign, "sign a package's files; print the signature's path, beside the package")
     )
-    verify.add_argument("--rerun", action="store_true", help="load the package and evaluate it again, image by image")
-    _add_engine_argument(verify, _ENGINE_HELP)
-    _add_run_arguments(verify)
-
     _add_lint_arguments(command("lint", _lint, "check cards: format, fields, links, figures; no framework, no network"))
     explain = command("explain", _explain, "say what a rule of lint finds, why, and what is right instead")
     explain.add_argument("rules", nargs="*", metavar="RULE", help="a rule's code or name, or a family")
@@ -467,6 +531,32 @@ def _parser() -> argparse.ArgumentParser:
     completion = command("completion", _completion, "print a shell's completion of this command line")
     completion.add_argument("shell", choices=["bash", "zsh", "tcsh"], help="which shell")
     return parser
+
+
+def _add_build_arguments(build: argparse.ArgumentParser) -> None:
+    build.usage = "%(prog)s [OPTION]... MODEL"  # all of them would fill a screen
+    _add_job_arguments(build)
+    build.add_argument(
+        "--checkpoint",
+        default="train",
+        metavar="train|fetch|FILE|URL",
+        help="train the weights by the recipe (default); fetch those that model.yaml names; or take them from a "
+        "checkpoint file, or from a URL, which needs --sha256",
+    )
+    build.add_argument("--sha256", metavar="HEX", help="SHA-256 of the file or URL given as --checkpoint")
+    _add_engine_argument(build, _ENGINE_HELP)
+    _add_training_arguments(build)
+    _add_worker_arguments(build, "processes that share training and evaluation")
+    _add_policy_arguments(build)
+    build.add_argument(
+        "--out",
+        type=Path,
+        default=Path("dist"),
+        metavar="DIR",
+        help="folder that the package is put in (default: dist)",
+    )
+    for key in _PUBLICATION_KEYS:
+        build.add_argument(f"--{key}", metavar="TEXT", help=f"{key} of this package (default: model.yaml's)")
 
 
 def _days(value: str) -> float:
@@ -549,6 +639,35 @@ def _add_worker_arguments(parser: argparse.ArgumentParser, help_text: str) -> No
     )
 
 
+def _add_training_arguments(parser: argparse.ArgumentParser) -> None:
+    _add_set_argument(parser)
+    parser.add_argument(
+        "--from",
+        dest="start",
+        type=Path,
+        metavar="PACKAGE|FILE",
+        help="start from these weights; for other classes the head is new",
+    )
+
+
+def _add_set_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--set",
+        type=_setting,
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="take another value of a key of the recipe",
+    )
+
+
+def _setting(value: str) -> tuple[str, str]:
+    key, equals, text = value.partition("=")
+    if not equals or not key:
+        raise argparse.ArgumentTypeError(f"expected KEY=VALUE, such as lr=1e-3, found {value!r}")
+    return key, text
+
+
 def _add_policy_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tries", type=int, metavar="N", help="give up after N tries that gain no byte (default: 5)")
     parser.add_argument(
@@ -563,6 +682,40 @@ def _add_policy_arguments(parser: argparse.ArgumentParser) -> None:
         ("--allow-short-digest", "accept a sha256 cut to 8 digits or more; the whole one is then kept in hubpkg.lock"),
     ):
         parser.add_argument(name, action="store_true", default=None, help=help_text)
+
+
+def _add_verify_arguments(verify: argparse.ArgumentParser) -> None:
+    verify.add_argument(
+        "packages", nargs="*", type=Path, metavar="PACKAGE", help="a package's folder (default: each one in ./dist)"
+    )
+    verify.add_argument("--rerun", action="store_true", help="load the package and evaluate it again, image by image")
+    verify.add_argument(
+        "--sample", type=_positive, metavar="N", help="of --rerun: only N images, drawn by the manifest's digest"
+    )
+    signer = verify.add_mutually_exclusive_group()
+    signer.add_argument("--public-key", type=Path, metavar="FILE", help="whose signature it must have beside it")
+    signer.add_argument("--policy", type=Path, metavar="FILE", help="likewise, a file that says whose")
+    _add_engine_argument(verify, _ENGINE_HELP)
+    _add_run_arguments(verify)
+
+
+def _add_sign_arguments(sign: argparse.ArgumentParser) -> None:
+    sign.add_argument("package", type=Path, metavar="PACKAGE", help="a package's folder, which must verify")
+    for name, what in (
+        ("--private-key", "elliptic-curve key in PEM; if encrypted, its password is asked for, or read from stdin"),
+        ("--certificate", "the key's certificate, which is put in the signature"),
+    ):
+        sign.add_argument(name, type=Path, metavar="FILE", help=what)
+    sign.add_argument(
+        "--chain",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="a certificate between that one and its authority's; may be given more than once",
+    )
+    sign.add_argument("--sigstore", action="store_true", help="sign with no key, as whom a browser or CI knows you")
+    sign.add_argument("--trust-config", type=Path, metavar="FILE", help="Sigstore's instance (default: the public one)")
 
 
 def _add_lint_arguments(lint: argparse.ArgumentParser) -> None:
@@ -608,7 +761,7 @@ def _add_job_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_model_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", metavar="MODEL", help="a model's name: a folder in ./models, HUBPKG_MODELS or hubpkg")
+    parser.add_argument("model", metavar="MODEL", help="a folder's name in ./models, HUBPKG_MODELS or hubpkg")
     parser.add_argument("--dataset", metavar="NAME", help="one of the model's datasets (default: model.yaml's)")
 
 

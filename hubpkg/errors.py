@@ -35,6 +35,10 @@ class IntegrityError(HubpkgError):
     """A file's bytes are not the ones that were promised."""
 
 
+class SignatureError(IntegrityError):
+    """A package is not signed by whom it should be, or not as it is."""
+
+
 class FetchError(HubpkgError):
     """A file could not be fetched; says from where, and why."""
 

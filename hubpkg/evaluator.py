@@ -100,6 +100,7 @@ def _measure_in_workers(job: Job, weights: Path, target: Path) -> dict[str, Any]
         }
         given = [f"{key}={value}" for key, value in options.items() if value is not None]
         given += ["--skip-damaged"] if job.skip_damaged else []
+        given += [f"--set={key}={value}" for key, value in job.spec.settings.items()]
         workers.launch(job.workers, job.msrun, ["evaluate", job.spec.name, *given], job.report)
         Path(out, f"{job.spec.package_name}.predictions.csv").replace(target)
         result = json.loads(Path(out, f"{job.spec.package_name}.evaluation.json").read_text(encoding="utf-8"))

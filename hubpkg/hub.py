@@ -9,8 +9,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from hubpkg import cache, checkpoint, entrypoint, fetch, location, lockfile, manifest, repository
-from hubpkg.errors import FetchError, HubpkgError, IntegrityError, NotPinnedError
+from hubpkg import cache, checkpoint, entrypoint, fetch, location, lockfile, manifest, repository, signers
+from hubpkg.errors import FetchError, HubpkgError, IntegrityError, NotPinnedError, SignatureError
 from hubpkg.location import Location
 from hubpkg.runtime import framework
 from hubpkg.transport import Policy
@@ -24,6 +24,7 @@ def load(  # noqa: PLR0913 - mindspore_hub.load's, and what makes it safe
     force_reload: bool = False,
     trust_repo: bool = False,
     allow_short_digest: bool = False,
+    policy: str | Path | None = None,
     **kwargs: Any,
 ) -> Any:
     """Load the network of a card or a package, with its weights.
@@ -43,22 +44,25 @@ def load(  # noqa: PLR0913 - mindspore_hub.load's, and what makes it safe
         trust_repo: run code that no manifest and no lock file pins; its digests are then put in the lock file.
         allow_short_digest: accept, where the card has a digest cut short, the first file that it fits; its whole
             digest is then put in the lock file.
+        policy: a file that says whose signature each package must have; by default the one that the environment
+            variable ``HUBPKG_POLICY`` names, if it is set.
         **kwargs: passed to ``create_network``.
 
     Returns:
         The network, a ``mindspore.nn.Cell`` in inference mode.
 
     Raises:
+        SignatureError: there is a policy, and the package is not signed as it asks.
         IntegrityError: a file is not the one that was promised.
         NotPinnedError: nothing promises which one it should be.
         FetchError: a file can't be had.
         CheckpointError: the checkpoint is unreadable or does not fit the network.
         HubpkgError: there is no such card, or it can't be used.
     """
-    policy = replace(Policy.from_environment(), allow_short_digest=allow_short_digest)
-    place = location.locate(name, source, policy, force_reload=force_reload)
-    folder, sources = _code(place, policy, trust_repo=trust_repo, force_reload=force_reload)
-    weights = _weights(place, policy) if pretrained else None
+    fetching = replace(Policy.from_environment(), allow_short_digest=allow_short_digest)
+    place = _located(name, source, fetching, policy, force_reload=force_reload)
+    folder, sources = _code(place, fetching, trust_repo=trust_repo, force_reload=force_reload)
+    weights = _weights(place, fetching) if pretrained else None
     mindspore = framework.load()
     parameters = checkpoint.load_verified(*weights) if weights else {}
     with entrypoint.loaded(folder, sources) as create_network:
@@ -80,14 +84,41 @@ def load_weights(
     force_reload: bool = False,  # noqa: FBT001, FBT002 - as in mindspore_hub
     *,
     allow_short_digest: bool = False,
+    policy: str | Path | None = None,
 ) -> Mapping[str, Any]:
     """The weights of a card or a package, by the parameters' names; the arguments and errors are those of :func:`load`.
 
     Returns:
         ``mindspore.Parameter`` by name.
     """
-    policy = replace(Policy.from_environment(), allow_short_digest=allow_short_digest)
-    return checkpoint.load_verified(*_weights(location.locate(name, source, policy, force_reload=force_reload), policy))
+    fetching = replace(Policy.from_environment(), allow_short_digest=allow_short_digest)
+    place = _located(name, source, fetching, policy, force_reload=force_reload)
+    return checkpoint.load_verified(*_weights(place, fetching))
+
+
+def _located(
+    name: str | Path, source: str | None, fetching: Policy, policy: str | Path | None, *, force_reload: bool
+) -> Location:
+    """The card that is meant, once its package's signature is what the policy asks, if there is one.
+
+    The signature is over the manifest and each file that it lists, and what is loaded later is compared with that.
+    """
+    given = policy or os.environ.get("HUBPKG_POLICY")
+    asked = signers.read(Path(given).expanduser()) if given else None  # says first of all what is wrong with it
+    place = location.locate(name, source, fetching, force_reload=force_reload)
+    if asked is None:
+        return place
+    if place.contents is None:
+        raise SignatureError(
+            f"{place.card}: expected a package, which can be signed as {asked.name} asks, found a card with no "
+            "manifest; ask its publisher for a package"
+        )
+    digests = {file: record["sha256"] for file, record in place.contents["files"].items()}
+    digests[manifest.NAME] = manifest.digest(place.contents)  # which was canonical
+    found = location.signature_of(place, fetching, force_reload=force_reload)
+    asked.check(place.contents["uid"], found.raw, found.name, digests)
+    found.pin()
+    return place
 
 
 def _weights(place: Location, policy: Policy) -> tuple[Path, str]:

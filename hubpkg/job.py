@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from hubpkg import checkpoint, entrypoint, evaluation, manifest, performance, predictions
+from hubpkg import checkpoint, entrypoint, evaluation, manifest, performance, predictions, randaugment, recipe
 from hubpkg.errors import HubpkgError
 from hubpkg.spec import ModelSpec
 
@@ -24,7 +24,7 @@ class Job:
         skip_damaged: whether to leave out images that are damaged or missing.
         engine: what evaluates, ``mindspore`` or ``onnxruntime``; None for the faster one that can be trusted.
         batch_size: images that are evaluated at once; None for the engine's own.
-        workers: processes that share an evaluation.
+        workers: processes that share training and evaluation.
         msrun: more options for msrun, which starts them.
     """
 
@@ -122,7 +122,7 @@ def code_digest() -> str:
     """The digest of hubpkg's own code that measurements depend on."""
     from hubpkg.runtime import environment
 
-    modules = [environment, checkpoint, entrypoint, evaluation, performance, predictions]
+    modules = [environment, checkpoint, entrypoint, evaluation, performance, predictions, randaugment, recipe]
     runtime, *files = (Path(str(module.__file__)) for module in modules)
     code = [*runtime.parent.rglob("*.py"), *runtime.parent.rglob("*.txt"), *files]
     root = runtime.parent.parent

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hubpkg import cache, card, documents, lockfile, manifest, transport
+from hubpkg import cache, card, documents, lockfile, manifest, signature, transport
 from hubpkg.errors import HubpkgError, IntegrityError
 from hubpkg.transport import Policy
 
@@ -37,6 +37,26 @@ class Location:
     folder: Path | str
     fields: Mapping[str, Any]
     contents: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True)
+class Signature:
+    """What lies where a package's signature would.
+
+    Attributes:
+        name: its path or URL.
+        raw: its bytes; None if there is none.
+        seen: digests, by URL, of what was read.
+    """
+
+    name: str
+    raw: bytes | None
+    seen: Mapping[str, str | None]
+
+    def pin(self) -> None:
+        """Have it in the lock file and the cache from now on: it was of use."""
+        for address, sha256 in self.seen.items():
+            lockfile.pin("documents", address, sha256)
 
 
 def locate(name: str | Path, source: str | None, policy: Policy, *, force_reload: bool) -> Location:
@@ -128,6 +148,16 @@ def _at_url(url: str, policy: Policy, *, force_reload: bool) -> Location:
     for address, sha256 in seen.items():  # only now: what can't be used must not bind the next try
         lockfile.pin("documents", address, sha256)
     return found
+
+
+def signature_of(place: Location, policy: Policy, *, force_reload: bool) -> Signature:
+    """The signature of the package at ``place``, which lies beside its folder."""
+    if isinstance(place.folder, Path):
+        file = signature.path_of(place.folder)
+        return Signature(str(file), file.read_bytes() if file.is_file() else None, {})
+    seen: dict[str, str | None] = {}
+    url = f"{place.folder}.sig"
+    return Signature(transport.shown(url), _reader(policy, seen, force_reload=force_reload)(url), seen)
 
 
 def _reader(policy: Policy, seen: dict[str, str | None], *, force_reload: bool) -> Callable[[str], bytes | None]:

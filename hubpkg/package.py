@@ -4,18 +4,20 @@ import json
 import os
 import re
 import shutil
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from hubpkg import (
+    assembly,
     cache,
     card,
     checkpoint,
+    documents,
     entrypoint,
     evaluation,
     evaluator,
@@ -24,14 +26,14 @@ from hubpkg import (
     performance,
     predictions,
     stages,
+    trained,
+    trainer,
     verification,
 )
 from hubpkg.errors import CheckpointError, HubpkgError, IntegrityError
 from hubpkg.job import Job, check_writable
 from hubpkg.spec import ModelSpec
 from hubpkg.transport import Policy, shown
-
-TRAINING_LOG = "evidence/training.jsonl"
 
 
 @dataclass(frozen=True)
@@ -63,10 +65,10 @@ class Package:
 
 @dataclass(frozen=True)
 class Weights:
-    """Where a package's weights come from.
+    """Where weights come from that are not trained here.
 
     Attributes:
-        given: ``train``; ``fetch``, for what model.yaml names; or a checkpoint file's path or URL.
+        given: ``fetch``, for what model.yaml names; or a checkpoint file's path or URL.
         sha256: digest of the file or URL; None where there is none to compare with.
         policy: how patient and strict fetching is.
     """
@@ -76,7 +78,7 @@ class Weights:
     policy: Policy
 
 
-def build(job: Job, weights_from: Weights, out: Path) -> Package:
+def build(job: Job, weights_from: Weights | trainer.Plan, out: Path) -> Package:
     """Build the package of ``job`` in the folder ``out``.
 
     Each stage's results are kept in the cache by the stage's inputs, and taken from there when those are the same.
@@ -84,7 +86,7 @@ def build(job: Job, weights_from: Weights, out: Path) -> Package:
 
     Args:
         job: the model, the dataset and the machine.
-        weights_from: where the weights come from.
+        weights_from: how they are trained, or where they come from.
         out: the folder that the package is put in.
 
     Raises:
@@ -95,27 +97,14 @@ def build(job: Job, weights_from: Weights, out: Path) -> Package:
     if job.engine is not None:
         engines.choose(job.engine, job.device)  # says, before the work begins, what is missing
     with _output(out, job.spec.package_name, job.report) as partial:
-        weights = _train(job) if weights_from.given == "train" else _adopt(job, weights_from)
+        if isinstance(weights_from, trainer.Plan):
+            weights = trainer.weights(job, weights_from)
+        else:
+            weights = _adopt(job, weights_from)
         evaluated = _evaluate(job, weights)
         timed = _benchmark(job, weights)
         contents = _assemble(partial, job, weights, evaluated, timed)
         return Package(_put_in_place(partial, out / job.spec.package_name, job.report), contents)
-
-
-def _train(job: Job) -> Path:
-    def produce(folder: Path) -> None:
-        job.mindspore.set_seed(job.spec.recipe["seed"])
-        network = job.network()
-        timing = training.train(network, job.spec.recipe, job.train.images, folder / "training.jsonl")
-        (folder / "training.json").write_text(json.dumps(asdict(timing)), encoding="utf-8")
-        checkpoint.save(network, folder / "model.ckpt")
-
-    from hubpkg.runtime import training
-
-    inputs = job.inputs  # says first of all where the data are missing
-    training.check_supported(job.spec.recipe)
-    inputs = {**inputs, "data": {**inputs["data"], "train": job.train.as_json()}}
-    return stages.run("train", inputs, produce, job.report)
 
 
 def _adopt(job: Job, weights_from: Weights) -> Path:
@@ -173,7 +162,8 @@ def _evaluate(job: Job, weights: Path) -> Path:
 
         run = evaluator.measure(job, weights / "model.ckpt", folder / "predictions.csv")
         device = job.mindspore.get_context("device_target")
-        made = {"measured": _today(), "commit": environment.commit(), "device": device, "engine": run["engine_facts"]}
+        source = {"commit": environment.commit(), "lock": environment.lock(), "packages": environment.packages()}
+        made = {"measured": _today(), "device": device, "engine": run["engine_facts"], "source": source}
         (folder / "made.json").write_text(json.dumps(made), encoding="utf-8")
 
     from hubpkg.runtime import engines
@@ -184,15 +174,11 @@ def _evaluate(job: Job, weights: Path) -> Path:
 
 
 def _today() -> str:
-    given = os.environ.get("SOURCE_DATE_EPOCH") or str(time.time())
-    try:
-        return datetime.fromtimestamp(float(given), UTC).date().isoformat()
-    except (ValueError, OverflowError, OSError):
-        raise HubpkgError(f"SOURCE_DATE_EPOCH: expected seconds since 1970, found {given!r}") from None
+    return stages.now().partition("T")[0]
 
 
 def _benchmark(job: Job, weights: Path) -> Path:
-    timed_steps = weights / "training.json"
+    record = weights / trained.RECORD
 
     def produce(folder: Path) -> None:
         from hubpkg.runtime import engines, timing
@@ -202,14 +188,14 @@ def _benchmark(job: Job, weights: Path) -> Path:
         network.set_train(False)
         sizes = timing.throughput_sizes(job.spec.recipe)
         inference = list(timing.time_inference(lambda x: engines.run_network(network, x), job.spec.recipe, sizes))
-        if timed_steps.exists():
-            training = performance.timing_of(json.loads(timed_steps.read_text(encoding="utf-8")))
+        if record.exists():
+            steps = performance.timing_of(json.loads(record.read_text(encoding="utf-8"))["timing"])
         else:
-            training = timing.time_training(job.network(), job.spec.recipe)
-        performance.write_timings(folder / "timing.json", performance.Timings(training, inference))
+            steps = timing.time_training(job.network(), job.spec.recipe)
+        performance.write_timings(folder / "timing.json", performance.Timings(steps, inference))
         performance.write_parameters(folder / "parameters.csv", timing.parameters(network))
 
-    inputs = {**job.inputs, "checkpoint": _digest(weights), "trained": timed_steps.exists()}
+    inputs = {**job.inputs, "checkpoint": _digest(weights), "trained": record.exists()}
     return stages.run("benchmark", inputs, produce, job.report)
 
 
@@ -253,22 +239,25 @@ def _assemble(partial: Path, job: Job, weights: Path, evaluated: Path, timed: Pa
     spec = job.spec
     partial.mkdir()
     sha256 = _digest(weights)
-    trained = (weights / "training.jsonl").exists()
+    trains = (weights / trained.RECORD).exists()
     files = {
         f"{spec.name}-{sha256[:8]}.ckpt": weights / "model.ckpt",
         predictions.FILE: evaluated / "predictions.csv",
         performance.TIMING: timed / "timing.json",
         performance.PARAMETERS: timed / "parameters.csv",
-        **({TRAINING_LOG: weights / "training.jsonl"} if trained else {}),
+        **({name: weights / file for name, file in trained.EVIDENCE.items()} if trains else {}),
         **{f"{spec.entry_name}/{name}": file for name, file in spec.entry_files.items()},
+        # The card's pictures lie where repo-link leads, as those beside it do not come to the hub with it.
+        **({f"{spec.entry_name}/{trained.CURVES}": weights / trained.CURVES} if trains else {}),
     }
     for name, file in files.items():
         (partial / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(file, partial / name)
+    _write_recipe(partial / spec.entry_name / "recipes" / f"{spec.dataset}.yaml", spec.recipe)
     (partial / spec.entry_name / entrypoint.DEFAULTS).write_text(
         json.dumps(spec.network_defaults, indent=2) + "\n", encoding="utf-8"
     )
-    data = {"test": job.test.as_json(), **({"train": job.train.as_json()} if trained else {})}
+    data = {"test": job.test.as_json(), **({"train": job.train.as_json()} if trains else {})}
     made = json.loads((evaluated / "made.json").read_text(encoding="utf-8"))
     contents: dict[str, Any] = {
         "format": manifest.FORMAT,
@@ -284,8 +273,14 @@ def _assemble(partial: Path, job: Job, weights: Path, evaluated: Path, timed: Pa
             "dataset": datasets.find(spec.dataset).card_text(job.test.images.what),
         },
         "checkpoint": {"file": next(iter(files)), "sha256": sha256, **_source_of(weights)},
-        "inputs": {"recipe": dict(spec.recipe), "data": data, "code": job.inputs["code"]},
+        "inputs": {
+            "recipe": dict(spec.recipe),
+            **({"settings": dict(sorted(spec.settings.items()))} if spec.settings else {}),
+            "data": data,
+            "code": job.inputs["code"],
+        },
         "environment": _environment(job, made),
+        "times": stages.times(weights, evaluated, timed),
         "evaluation": {
             **verification.evaluation_of(partial),
             "measured": made["measured"],
@@ -294,25 +289,29 @@ def _assemble(partial: Path, job: Job, weights: Path, evaluated: Path, timed: Pa
         },
         "performance": verification.performance_of(partial),
     }
-    (partial / f"{spec.package_name}.md").write_text(card.render(contents), encoding="utf-8")
-    contents["files"] = {
-        file.relative_to(partial).as_posix(): asdict(manifest.record(file))
-        for file in sorted(partial.rglob("*")) if file.is_file()
-    }  # fmt: skip
-    (partial / manifest.NAME).write_bytes(manifest.seal(contents))
+    assembly.finish(partial, contents)
     return contents
 
 
-def _source_of(weights: Path) -> dict[str, str]:
+def _write_recipe(file: Path, recipe: Mapping[str, Any]) -> None:
+    """Let the package's copy of the recipe be the one that its figures are of."""
+    if {"devices": 1, **documents.read(file, "recipe").data} != {"devices": 1, **recipe}:
+        head = "# The model's recipe with the settings of this package, as its figures were made.\n"
+        file.write_text(head + yaml.safe_dump(dict(recipe), sort_keys=False), encoding="utf-8")
+
+
+def _source_of(weights: Path) -> dict[str, Any]:
     """Where the weights come from, as the manifest says it."""
-    if (weights / "training.jsonl").exists():
-        return {"source": "train"}
+    if (weights / trained.RECORD).exists():
+        record = json.loads((weights / trained.RECORD).read_text(encoding="utf-8"))
+        averaged = {"averaged": True} if record["averaged"] else {}
+        return {"source": "train", **averaged, **({"start": record["start"]} if record["start"] else {})}
     link = json.loads((weights / "origin.json").read_text(encoding="utf-8"))["link"]
     return {"source": "fetch", "link": link} if link else {"source": "file"}
 
 
-def _environment(job: Job, made: Mapping[str, str | None]) -> dict[str, Any]:
-    found = {**job.base["environment"], "commit": made["commit"]}
+def _environment(job: Job, made: Mapping[str, Any]) -> dict[str, Any]:
+    found = {**job.base["environment"], **made["source"]}
     if made["device"] == "Ascend":
         return {**found, "devices": "Ascend"}
     return {**found, "devices": f"the {made['device']}", "ascend_driver": None, "ascend_firmware": None, "cann": None}
@@ -343,24 +342,3 @@ def _same(partial: Path, target: Path) -> bool:
     except OSError:
         return False
     return same and verification.verify(target).ok
-
-
-def train(job: Job, out: Path) -> dict[str, Any]:
-    """Train the model of ``job`` by its recipe, and put checkpoint and log in ``out``.
-
-    Returns:
-        What ``hubpkg train --json`` prints.
-
-    Raises:
-        HubpkgError: an input can't be used.
-    """
-    job.inputs  # noqa: B018 - says where the data are missing
-    check_writable(out)
-    weights = _train(job)
-    found = evaluation.evaluate(predictions.read(_evaluate(job, weights) / "predictions.csv"))
-    return {
-        "checkpoint": str(cache.deliver(weights / "model.ckpt", out / f"{job.spec.package_name}.ckpt")),
-        "epochs": job.spec.recipe["epochs"],
-        "metrics": {"top1": found.top1.percent, "top5": found.top5.percent},
-        "log": str(cache.deliver(weights / "training.jsonl", out / f"{job.spec.package_name}.training.jsonl")),
-    }

@@ -5,11 +5,12 @@ import io
 import math
 import shutil
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import chain, pairwise
 from pathlib import Path
+from typing import BinaryIO
 
 from hubpkg import cache
 from hubpkg.errors import HubpkgError
@@ -47,15 +48,17 @@ class Prediction:
         return [self.image, self.label, *self.classes, *self.ranked]
 
 
-def write(path: Path, predictions: Sequence[Prediction]) -> None:
+def write(path: Path, predictions: Iterable[Prediction]) -> None:
     """Write ``predictions``, all of as many classes: image, label, up to five classes, most likely first, their logits.
 
     With more classes than five, the sixth largest logit follows.
     """
+    each = iter(predictions)
+    first = next(each)
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(_header(len(predictions[0].classes), len(predictions[0].ranked)))
-        writer.writerows(prediction.row() for prediction in predictions)
+        writer.writerow(_header(len(first.classes), len(first.ranked)))
+        writer.writerows(prediction.row() for prediction in chain([first], each))
 
 
 def _header(classes: int, logits: int) -> list[str]:
@@ -65,13 +68,12 @@ def _header(classes: int, logits: int) -> list[str]:
 _HEADERS = {tuple(_header(k, k)): k for k in range(1, TOP_K + 1)} | {tuple(_header(TOP_K, TOP_K + 1)): TOP_K}
 
 
-def read(path: Path) -> list[Prediction]:
-    """Read what :func:`write` wrote.
+def read(path: Path) -> Iterator[Prediction]:
+    """Read what :func:`write` wrote, one after the other: few of them are ever in memory.
 
     Raises:
         HubpkgError: the file is not of that form, or holds an image twice; names the line.
     """
-    predictions: list[Prediction] = []
     images: set[str] = set()
     try:
         with path.open(encoding="utf-8", newline="") as file:
@@ -89,10 +91,9 @@ def read(path: Path) -> list[Prediction]:
                         f"classes and falling logits, found {','.join(row)[:80]!r}"
                     )
                 images.add(prediction.image)
-                predictions.append(prediction)
+                yield prediction
     except (UnicodeDecodeError, csv.Error) as error:
         raise HubpkgError(f"{path}: expected CSV in UTF-8, found: {error}") from None
-    return predictions
 
 
 def _parse(row: Sequence[str], width: int) -> Prediction | None:
@@ -115,7 +116,6 @@ class Journal:
     Attributes:
         key: what its predictions depend on.
         folder: of the files.
-        done: what earlier runs predicted, by image.
     """
 
     def __init__(self, key: str) -> None:
@@ -123,15 +123,19 @@ class Journal:
         self.key = key
         self.folder = cache.folder() / "evaluation" / key
         self._file = self.folder / f"{uuid.uuid4().hex}.csv"
-        self.done: dict[str, Prediction] = {}
-        for file in sorted(self.folder.glob("*.csv")):
-            with suppress(OSError, ValueError, KeyError, csv.Error):  # what can't be read is predicted again
-                lines = file.read_bytes()
-                whole = lines[: lines.rfind(b"\n") + 1].decode()
-                header, *rows = csv.reader(io.StringIO(whole, newline=""), strict=True)
+
+    def earlier(self) -> Iterator[Prediction]:
+        """What other runs have predicted, as far as it can be read; of an image that several had, each one's."""
+        for path in sorted(self.folder.glob("*.csv")):
+            if path == self._file:
+                continue
+            with suppress(OSError, ValueError, KeyError, csv.Error), path.open("rb") as file:
+                reader = csv.reader(_whole_lines(file), strict=True)
+                header = next(reader, [])
                 width = _HEADERS[tuple(header)]
-                found = (_parse(row, width) for row in rows if len(row) == len(header))
-                self.done |= {prediction.image: prediction for prediction in found if prediction}
+                for row in reader:
+                    if len(row) == len(header) and (prediction := _parse(row, width)):
+                        yield prediction
 
     def add(self, predictions: Iterable[Prediction]) -> None:
         """Write ``predictions`` down."""
@@ -149,3 +153,9 @@ class Journal:
     def remove(self) -> None:
         """Forget it: the evaluation is over and its result kept elsewhere."""
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _whole_lines(file: BinaryIO) -> Iterator[str]:
+    for line in file:
+        if line.endswith(b"\n"):
+            yield line.decode()

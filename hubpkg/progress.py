@@ -1,11 +1,13 @@
 """Progress bars, shown on a terminal only."""
 
 import sys
-from collections.abc import Callable, Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+_QUIET_SECONDS = 60.0  # without a line, where there is no terminal
 
 
 def track(items: Iterable[T], label: str, total: int) -> Iterator[T]:
@@ -24,6 +26,45 @@ def track(items: Iterable[T], label: str, total: int) -> Iterator[T]:
     ]
     with _bar(columns) as bar:
         yield from bar.track(items, total=total, description=label)
+
+
+@contextmanager
+def training(total: int, done: int, report: Callable[[str], None]) -> Iterator[Callable[..., None]]:
+    """Show a training run: on a terminal after each step, elsewhere in a line an epoch, and each minute.
+
+    Gives what to call after each step with its entry of the log, the number of epochs, and, after an epoch, what
+    validation found.
+    """
+    told = time.monotonic()
+
+    def line(entry: Mapping[str, Any], epochs: int, validated: Mapping[str, Mapping[str, float]] | None) -> None:
+        nonlocal told
+        if validated or (not sys.stderr.isatty() and time.monotonic() - told >= _QUIET_SECONDS):
+            told = time.monotonic()
+            found = [f"top-1 of the {kind} {value['top1']:.2f} %" for kind, value in (validated or {}).items()]
+            place = f"epoch {entry['epoch']} of {epochs}, step {entry['step']} of {total}"
+            report(f"train: {place}: {'; '.join([_state(entry), ', '.join(found)]).removesuffix('; ')}")
+
+    if not sys.stderr.isatty():
+        yield line
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+
+    state = TextColumn("{task.fields[state]}", markup=False)
+    columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), state, TimeRemainingColumn()]
+    with _bar(columns) as bar:
+        task = bar.add_task("train", total=total, completed=done, state="compiling")
+
+        def show(entry: Mapping[str, Any], epochs: int, validated: Mapping[str, Mapping[str, float]] | None) -> None:
+            text = f"epoch {entry['epoch']}/{epochs}, {_state(entry)}"
+            bar.update(task, completed=entry["step"], state=text)
+            line(entry, epochs, validated)
+
+        yield show
+
+
+def _state(entry: Mapping[str, Any]) -> str:
+    return f"loss {entry['loss']:.4f}, lr {entry['lr']:.3g}, {entry['images_per_second']:.1f} img/s"
 
 
 @contextmanager

@@ -3,11 +3,12 @@
 import difflib
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from hubpkg import documents, entrypoint, manifest
+from hubpkg import recipe as recipes
 from hubpkg.errors import HubpkgError, InvalidDocumentError
 from hubpkg.resources import shipped
 
@@ -23,12 +24,16 @@ class ModelSpec:
         dataset: name of the dataset.
         fields: model.yaml's keys, the dataset's own values in place of the model's.
         recipe: how to train and evaluate on the dataset, by the keys of ``schemas/recipe.schema.json``.
+        settings: values that were given in place of the recipe's, as text by key.
+        notes: what there is to say of the recipe, where it is not as the model has it.
     """
 
     folder: Path
     dataset: str
     fields: Mapping[str, Any]
     recipe: Mapping[str, Any]
+    settings: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -110,13 +115,21 @@ def _model_folders() -> Iterator[Path]:
     yield shipped("models")
 
 
-def read_spec(name: str, dataset: str | None = None, overrides: Mapping[str, str] | None = None) -> ModelSpec:
+def read_spec(
+    name: str,
+    dataset: str | None = None,
+    overrides: Mapping[str, str] | None = None,
+    settings: Mapping[str, str] | None = None,
+    devices: int | None = None,
+) -> ModelSpec:
     """Read the model ``name`` for ``dataset`` (default: model.yaml's).
 
     Args:
         name: the model's name, looked up by :func:`find_model`.
         dataset: one of the datasets that model.yaml names.
         overrides: values that take the place of model.yaml's publication keys, by the options ``--KEY``.
+        settings: values that take the place of the recipe's, by ``--set KEY=VALUE``.
+        devices: how many devices it is trained on, by which the recipe is resolved; None where it is not trained.
 
     Raises:
         InvalidDocumentError: model.yaml does not fit its schema, with every fault; or else something it names, the
@@ -143,10 +156,13 @@ def read_spec(name: str, dataset: str | None = None, overrides: Mapping[str, str
         if not (folder / needed).is_file()
     ]
     given, dataset = dataset, fields["default-dataset"] if dataset is None else dataset
-    recipe: Mapping[str, Any] = {}
+    recipe: dict[str, Any] = {}
+    notes: list[str] = []
     if dataset in fields["datasets"]:
         try:
-            recipe = _read_recipe(folder / "recipes" / f"{dataset}.yaml", name, dataset)
+            stated, recipe = recipes.read(folder / "recipes" / f"{dataset}.yaml", name, dataset, settings or {})
+            if devices is not None:
+                recipe, notes = recipes.resolved(stated, recipe, settings or {}, devices)
         except HubpkgError as error:
             faults += str(error).splitlines()
     elif given is not None:
@@ -155,35 +171,10 @@ def read_spec(name: str, dataset: str | None = None, overrides: Mapping[str, str
     faults += [f"--{fault}" for path, fault in documents.faults_of(fields, "model") if path[0] in (overrides or {})]
     if faults:
         raise InvalidDocumentError(faults)
-    spec = ModelSpec(folder, dataset, fields, recipe)
+    spec = ModelSpec(folder, dataset, fields, recipe, settings or {}, tuple(notes))
     if spec.entry_name in ("evidence", manifest.NAME, f"{spec.package_name}.md"):
         raise HubpkgError(
             f"repo-link: expected a last part that names the entrypoint's folder, found {spec.entry_name!r}, "
             "which a package has for something else"
         )
     return spec
-
-
-def _read_recipe(path: Path, model: str, dataset: str) -> Mapping[str, Any]:
-    document = documents.read(path, "recipe")
-    recipe: Mapping[str, Any] = document.data
-    faults = [
-        f"{document.place((key,))}: {key}: expected {wanted!r}, found {recipe[key]!r}"
-        for key, wanted in (("model", model), ("dataset", dataset))
-        if recipe[key] != wanted
-    ]
-    faults += [
-        f"{document.place((key,))}: {key}: expected a list of {recipe['in_channels']}, one value a channel, "
-        f"found {documents.describe(recipe[key])}"
-        for key in ("mean", "std")
-        if len(recipe[key]) != recipe["in_channels"]
-    ]
-    if recipe["warmup_epochs"] + recipe["decay_epochs"] > recipe["epochs"]:
-        faults.append(
-            f"{document.place(('decay_epochs',))}: decay_epochs: expected warmup_epochs and decay_epochs "
-            f"within the {recipe['epochs']} epochs, found {recipe['warmup_epochs']} and "
-            f"{recipe['decay_epochs']}"
-        )
-    if faults:
-        raise InvalidDocumentError(faults)
-    return recipe

@@ -7,12 +7,15 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from hubpkg import cache, manifest
+from hubpkg.errors import HubpkgError
 
 _RECORD = "stage.json"
+_TIMES = "times.json"
 
 
 def run(name: str, inputs: Mapping[str, Any], produce: Callable[[Path], None], report: Callable[[str], None]) -> Path:
@@ -41,9 +44,10 @@ def run(name: str, inputs: Mapping[str, Any], produce: Callable[[Path], None], r
         with cache.writing():
             partial.mkdir(parents=True)
         report(f"{name}: running")
-        started = time.monotonic()
+        started, began = time.monotonic(), now()
         try:
             produce(partial)
+            (partial / _TIMES).write_text(json.dumps({"started": began, "finished": now()}), encoding="utf-8")
             (partial / _RECORD).write_text(_record(partial, inputs), encoding="utf-8")
             partial.rename(folder)
         except BaseException:  # nothing of it can be used, and the disk may be full
@@ -51,6 +55,25 @@ def run(name: str, inputs: Mapping[str, Any], produce: Callable[[Path], None], r
             raise
         report(f"{name}: done in {time.monotonic() - started:.1f} s")
     return folder
+
+
+def now() -> str:
+    """The time in UTC to the second, as RFC 3339 has it; that of ``SOURCE_DATE_EPOCH``, if it is set.
+
+    Raises:
+        HubpkgError: it is set to something else.
+    """
+    given = os.environ.get("SOURCE_DATE_EPOCH") or str(time.time())
+    try:
+        return datetime.fromtimestamp(float(given), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    except (ValueError, OverflowError, OSError):
+        raise HubpkgError(f"SOURCE_DATE_EPOCH: expected seconds since 1970, found {given!r}") from None
+
+
+def times(*folders: Path) -> dict[str, str]:
+    """When the first of the stages whose results are in ``folders`` was started, and the last was finished."""
+    found = [json.loads((folder / _TIMES).read_text(encoding="utf-8")) for folder in folders]
+    return {"started": min(t["started"] for t in found), "finished": max(t["finished"] for t in found)}
 
 
 def _record(folder: Path, inputs: Mapping[str, Any]) -> str:

@@ -2,12 +2,25 @@
 
 import shlex
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from functools import partial
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from hubpkg import card, documents, entrypoint, evaluation, manifest, performance, predictions
+from hubpkg import (
+    assembly,
+    bom,
+    card,
+    documents,
+    entrypoint,
+    evaluation,
+    manifest,
+    performance,
+    predictions,
+    provenance,
+    trained,
+)
 from hubpkg.errors import HubpkgError, InvalidDocumentError
 
 
@@ -27,10 +40,17 @@ class Check:
 
 @dataclass(frozen=True)
 class Verification:
-    """The checks of one package; it is verified when all of them hold."""
+    """The checks of one package; it is verified when all of them hold.
+
+    Attributes:
+        package: its folder.
+        checks: what was checked.
+        records: of all its files, by name; none if one can't be hashed.
+    """
 
     package: Path
     checks: tuple[Check, ...]
+    records: Mapping[str, manifest.FileRecord] = field(default_factory=dict)
 
     @property
     def ok(self) -> bool:
@@ -47,25 +67,34 @@ def verify(package: Path) -> Verification:
 
     Whatever is wrong with the package is a finding, a missing or unreadable manifest too.
     """
-    special = [file for file in _files_in(package) if (package / file).is_symlink() or not (package / file).is_file()]
+    files = tuple(_files_in(package))
+    special = [file for file in files if (package / file).is_symlink() or not (package / file).is_file()]
     if special:  # to read one could take for ever
         details = [f"{file}: expected a file, found a link or a special file" for file in special]
         return Verification(package, tuple(Check("files", ok=False, detail=detail) for detail in details))
     try:
+        records = manifest.records(package, files)
+    except OSError as error:
+        return Verification(package, (Check("files", ok=False, detail=_unreadable(error)),))
+    try:
         contents = manifest.read(package / manifest.NAME)
     except InvalidDocumentError as error:
-        return Verification(package, tuple(Check("manifest", ok=False, detail=fault) for fault in error.faults))
+        faults = tuple(Check("manifest", ok=False, detail=fault) for fault in error.faults)
+        return Verification(package, faults, records)
     except HubpkgError as error:
-        return Verification(package, (Check("manifest", ok=False, detail=str(error)),))
+        return Verification(package, (Check("manifest", ok=False, detail=str(error)),), records)
     checks = [Check("manifest", ok=True, detail=f"{contents['uid']}, canonical, as its digests say")]
     steps: list[tuple[str, Callable[[Path, Mapping[str, Any]], str]]] = [
-        ("files", _check_files),
+        ("files", partial(_check_files, records)),
         ("bytecode", _check_bytecode),
         ("checkpoint", _check_checkpoint),
         ("entrypoint", _check_entrypoint),
         ("evaluation", _check_evaluation),
         ("performance", _check_performance),
+        ("training", trained.check),
         ("card", _check_card),
+        ("bom", partial(_check_made, bom.FILE, bom.render)),
+        ("provenance", partial(_check_made, provenance.FILE, provenance.render)),
     ]
     for name, step in steps:
         try:
@@ -78,10 +107,12 @@ def verify(package: Path) -> Verification:
             detail = f"{manifest.NAME}: expected values that can be read, found some nested too deep"
             checks.append(Check(name, ok=False, detail=detail))
         except OSError as error:
-            checks.append(
-                Check(name, ok=False, detail=f"{error.filename}: expected a readable file, found: {error.strerror}")
-            )
-    return Verification(package, tuple(checks))
+            checks.append(Check(name, ok=False, detail=_unreadable(error)))
+    return Verification(package, tuple(checks), records)
+
+
+def _unreadable(error: OSError) -> str:
+    return f"{error.filename}: expected a readable file, found: {error.strerror}"
 
 
 def _is_bytecode(file: str) -> bool:
@@ -89,14 +120,15 @@ def _is_bytecode(file: str) -> bool:
 
 
 def _files_in(package: Path) -> Iterator[str]:
+    """The names of all files in ``package``, links and special files too, as the manifest spells them."""
     for path in sorted(package.rglob("*")):
         if path.is_symlink() or not path.is_dir():
             yield path.relative_to(package).as_posix()
 
 
-def _check_files(package: Path, contents: Mapping[str, Any]) -> str:
+def _check_files(records: Mapping[str, manifest.FileRecord], _package: Path, contents: Mapping[str, Any]) -> str:
     listed = contents["files"]
-    present = set(_files_in(package)) - {manifest.NAME}
+    present = records.keys() - {manifest.NAME}
     faults = [f"{file}: expected this file, found it missing" for file in sorted(listed.keys() - present)]
     faults += [
         f"{file}: expected no such file, found one that the manifest does not list"
@@ -104,7 +136,7 @@ def _check_files(package: Path, contents: Mapping[str, Any]) -> str:
         if not _is_bytecode(file)
     ]
     for file in sorted(listed.keys() & present):
-        found = asdict(manifest.record(package / file))
+        found = asdict(records[file])
         faults += [
             f"{file}: {key}: expected {listed[file][key]}, found {found[key]}"
             for key in ("size", "sha256")
@@ -185,10 +217,16 @@ def _check_evaluation(package: Path, contents: Mapping[str, Any]) -> str:
             f"{manifest.NAME}: inputs.data.test: expected {measured['samples']} images that were not left out, as "
             f"{predictions.FILE} has them, found {data['images']} less {len(data['damaged'])}"
         )
-    return (
+    told = [
+        f"{claim.metric} {claim.percent:g} % as reported by {claim.source} lies {claim.lies} the measured interval, "
+        f"{claim.measured.low:.2f} to {claim.measured.high:.2f}"
+        for claim in evaluation.claims(contents["card"].get("reported", ()), measured)
+    ]
+    found = (
         f"top-1 {measured['top1']['percent']:.2f} %, top-5 {measured['top5']['percent']:.2f} % of "
         f"{measured['samples']} images, computed again from {predictions.FILE}"
     )
+    return "; ".join([found, *told])
 
 
 def _check_performance(package: Path, contents: Mapping[str, Any]) -> str:
@@ -217,17 +255,27 @@ def _compare(section: str, source: str, computed: Mapping[str, Any], claimed: Ma
 
 
 def _check_card(package: Path, contents: Mapping[str, Any]) -> str:
-    name = f"{contents['package']}.md"
+    name = assembly.card_name(contents)
     expected = card.render(contents)
-    raw = (package / name).read_bytes()
-    if raw != expected.encode():
-        raise InvalidDocumentError(list(_card_faults(name, expected, raw)))
+    _compare_text(name, expected, (package / name).read_bytes())
     documents.check(card.parse(expected, name).document, "card")
     return f"{name} is what template {contents['template']} makes of the manifest, byte for byte"
 
 
-def _card_faults(name: str, expected: str, raw: bytes) -> Iterator[str]:
-    """A sentence for each line of the card that is not as rendered, naming the field that it holds."""
+def _check_made(
+    name: str, render: Callable[[Mapping[str, Any]], str], package: Path, contents: Mapping[str, Any]
+) -> str:
+    _compare_text(name, render(contents), (package / name).read_bytes())
+    return f"{name} is what the manifest says, byte for byte"
+
+
+def _compare_text(name: str, expected: str, raw: bytes) -> None:
+    if raw != expected.encode():
+        raise InvalidDocumentError(list(_text_faults(name, expected, raw)))
+
+
+def _text_faults(name: str, expected: str, raw: bytes) -> Iterator[str]:
+    """A sentence for each line of the file that is not as rendered, naming the field that it holds."""
     found = raw.decode("utf-8", errors="replace")
     wanted_lines, found_lines = expected.splitlines(keepends=True), found.splitlines(keepends=True)
     for number, (wanted, line) in enumerate(zip_longest(wanted_lines, found_lines, fillvalue=""), start=1):

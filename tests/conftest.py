@@ -14,6 +14,9 @@ ROOT = Path(__file__).parents[1]
 CORPUS = ROOT.parent / "shared" / "hub-cards"
 LARGE, SMALL = "xcit_tiny_12_p16_224", "xcit_small"
 
+# As hubpkg sets it before it checks a signature: MindSpore can't be imported after protobuf's other implementation.
+os.environ["PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION"] = "python"
+
 # The same examples each time, however slow the machine: a run passes or fails for what it tests, not by luck.
 hypothesis.settings.register_profile(
     "same", deadline=None, derandomize=True, suppress_health_check=[hypothesis.HealthCheck.too_slow]
@@ -33,6 +36,12 @@ def pytest_collection_modifyitems(items):
 def models(tmp_path_factory):
     """A folder for HUBPKG_MODELS with one model: xcit_small, the shipped network with one block of each kind."""
     folder = tmp_path_factory.mktemp("models")
+    make_small(folder)
+    return folder
+
+
+def make_small(folder):
+    """Put the model xcit_small into ``folder``."""
     small = folder / SMALL
     shutil.copytree(ROOT / "models" / LARGE, small, ignore=shutil.ignore_patterns("__pycache__"))
     (small / f"{LARGE}_network.py").rename(small / f"{SMALL}_network.py")
@@ -44,7 +53,6 @@ def models(tmp_path_factory):
     recipe = small / "recipes" / "digits.yaml"
     for key, value in {"epochs": 1, "lr": 2e-3, "warmup_epochs": 0.1, "decay_epochs": 0.9}.items():
         _change(recipe, rf"^{key}:.*$", f"{key}: {value}")
-    return folder
 
 
 def _change(file, pattern, replacement):

@@ -145,6 +145,23 @@ def test_a_rendered_card_has_the_hubs_form(contents):
     assert "The weights were given as a file" in "\n".join(lines)
 
 
+REPORTED = [
+    {"source": "A hub's card", "link": "https://example.com/card", "top1": 98.5, "top5": 98.94},
+    {"source": "A list", "top1": 99.41},
+]
+
+
+def test_what_others_report_stands_beside_what_was_measured(contents):
+    assert "eported" not in card.render(contents)
+    contents["card"]["reported"] = REPORTED
+    rows = [line for line in card.render(contents).splitlines() if line.endswith((" within |", " outside |"))]
+    assert rows == [
+        "| [A hub's card](https://example.com/card) | top1 | 98.5 | 98.61 | 96.79 to 99.41 | within |",
+        "| [A hub's card](https://example.com/card) | top5 | 98.94 | 100.00 | 98.94 to 100.00 | outside |",
+        "| A list | top1 | 99.41 | 98.61 | 96.79 to 99.41 | outside |",
+    ]
+
+
 LINE = st.text(
     st.characters(exclude_categories=["C", "Zl", "Zp"], exclude_characters=":") | st.sampled_from(" #'\"-?!&*{}[]%@`"),
     min_size=1,
@@ -173,13 +190,15 @@ def test_an_unknown_template_is_told(contents):
         card.render(contents)
 
 
-SHOWN_OF_THE_RECIPE = {"image_size", "in_channels", "num_classes"}
+SHOWN_OF_THE_RECIPE = {"batch_size", "image_size", "in_channels", "num_classes"}
 UNSHOWN = {
     ("format",),
     ("uid",),
     ("files",),
     ("card", "publisher"),
-    ("environment", "commit"),
+    *(("environment", key) for key in ("commit", "lock", "packages")),
+    ("environment", "packages", "numpy"),
+    *(("times", *key) for key in ((), ("started",), ("finished",))),
     ("environment", "hubpkg"),
     ("evaluation", "tolerance"),
     ("inputs", "code"),

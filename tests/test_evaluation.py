@@ -1,5 +1,7 @@
 """The metrics that predictions show, and the comparison with a rerun."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
@@ -100,9 +102,9 @@ def test_images_are_compared_by_name_and_every_difference_is_told():
     stored = [top(OLD, "a"), top(OLD, "b"), top(OLD, "c", label=1), top(OLD[:4], "d")]
     rerun = [top(OLD, "d"), top(OLD, "e"), top(OLD, "c", label=2), top(OLD, "a")]
     assert compare(stored, rerun, 1e-3).differing == (
-        "b: not in the dataset any more",
         "c: expected label 1, found 2",
         "d: expected 4 logits, found 6",
+        "b: not in the dataset any more",
         "e: not among the stored predictions",
     )
     assert compare(stored, stored, 0).differing == ()
@@ -142,3 +144,23 @@ def test_an_image_that_is_not_close_counts_the_same_whatever_moves_within_the_to
 )
 def test_close_images_are_those_whose_count_hangs_on_the_tolerance(logits, label, close):
     assert evaluation.evaluate([top(logits, "image", label)]).close == (("image",) if close else ())
+
+
+def leaning(count, step):
+    """Images on which two classes lie a step apart, the wrong one first."""
+    return [top([5 - step, 5, 0, -1, -2, -3], str(index)) for index in range(count)]
+
+
+@pytest.mark.parametrize(("count", "moved", "ok"), [(9, 9, True), (100, 30, True), (100, 31, False)])
+def test_not_all_images_that_hang_on_the_tolerance_may_count_in_one_s_favour(count, moved, ok):
+    stored = leaning(count, 1e-4)
+    rerun = [replace(p, classes=(0, 1, *p.classes[2:])) if i < moved else p for i, p in enumerate(stored)]
+    compared = compare(stored, rerun, 1e-3)
+    assert compared.differing == ()
+    assert (compared.moved, compared.allowed) == (moved, min(count, int(3 * count**0.5)))
+    assert compared.ok is ok
+
+
+def test_no_image_may_count_otherwise_that_does_not_hang_on_the_tolerance():
+    compared = compare(leaning(50, 1.0), leaning(50, 1.0), 1e-3)
+    assert (compared.ok, compared.moved, compared.allowed) == (True, 0, 0)

@@ -23,14 +23,14 @@ def images_of(package, count):
     """The first test images, as the network takes them."""
     recipe = read_manifest(package)["inputs"]["recipe"]
     images = datasets.find("digits").images("test", None)
-    batches = datasets.pipeline(images, recipe, count, training=False)
+    batches = datasets.pipeline(images, recipe, count)
     batch, _ = next(batches.create_tuple_iterator(num_epochs=1))
     return batch
 
 
 def assert_stored_logits(network, package, count=5):
     logits = network(images_of(package, count)).asnumpy()
-    stored = predictions.read(package / predictions.FILE)[:count]
+    stored = list(predictions.read(package / predictions.FILE))[:count]
     for found, expected in zip(logits, stored, strict=True):
         np.testing.assert_allclose(found[list(expected.classes)], expected.logits, rtol=0, atol=1e-4)
 

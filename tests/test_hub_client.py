@@ -44,13 +44,13 @@ for mode in (mindspore.GRAPH_MODE, mindspore.PYNATIVE_MODE):
 def test_the_package_gives_its_predictions_from_its_path_alone(package, tmp_path):
     recipe = read_manifest(package)["inputs"]["recipe"]
     images = datasets.find("digits").images("test", None)
-    batches = datasets.pipeline(images, recipe, len(images), training=False)
+    batches = datasets.pipeline(images, recipe, len(images))
     batch, _ = next(batches.create_tuple_iterator(num_epochs=1, output_numpy=True))
     np.save(tmp_path / "images.npy", batch)
     command = [sys.executable, "-c", CONSUMER, Path(__file__).parent, package / "xcit_small_digits.md", tmp_path]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    stored = predictions.read(package / predictions.FILE)
+    stored = list(predictions.read(package / predictions.FILE))
     for file in sorted(tmp_path.glob("logits*.npy")):
         logits = np.load(file)
         assert logits.shape == (len(stored), 10)

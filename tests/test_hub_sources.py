@@ -356,9 +356,12 @@ def test_the_cache_is_where_it_was_set(card, tmp_path, monkeypatch):
 # What is asked for.
 
 
+OURS = ("trust_repo", "allow_short_digest", "policy")
+
+
 def test_the_arguments_are_those_of_the_hubs_client():
     load = inspect.signature(hubpkg.load).parameters
-    assert [(name, p.kind.name) for name, p in load.items() if name not in ("trust_repo", "allow_short_digest")] == [
+    assert [(name, p.kind.name) for name, p in load.items() if name not in OURS] == [
         ("name", "POSITIONAL_OR_KEYWORD"),
         ("args", "VAR_POSITIONAL"),
         ("source", "KEYWORD_ONLY"),

@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from linting import check, fixed, good_card
+from linting import check, fixed, good_card, line_of
 
 from hubpkg.lint import engine
 from hubpkg.lint.rules import Options, rules
@@ -26,8 +26,51 @@ def test_upper_case_digits_are_mended_and_others_are_not():
     text = good_card(3)[1]
     digest = re.search(r"asset-sha256: (\w+)", text)[1]
     assert fixed(text.replace(digest, digest.upper()), ["asset-sha256-format"]) == text
+    quoted = text.replace(digest + "\n", f'"{digest}"\n')
+    assert fixed(quoted.replace(digest + '"', digest.upper() + '"'), ["asset-sha256-format"]) == quoted
     wrong = text.replace(f"asset-sha256: {digest}", f"asset-sha256: {digest[:-1]}g")
     assert fixed(wrong, ["asset-sha256-format"]) == wrong
+
+
+def with_assets(*lines):
+    """A good card with other lines below ``asset:``; L, D and S stand for its link, its digest, and 8 digits of it."""
+    text = good_card(3)[1]
+    link, digest = re.search(r"asset-link: (.*)\n", text)[1], re.search(r"asset-sha256: (\w+)", text)[1]
+    new = "\n".join(("asset:", *lines, "")).replace("L", link).replace("D", digest).replace("S", digest[:8])
+    return re.sub(r"^asset:\n\n(?:[- ].*\n)+", lambda _: new, text, flags=re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["- file-format: ckpt", "  asset-link: L", "  asset-sha256: D"],
+        ["", "  -", "    file-format: ckpt", "    asset-link: L", "    asset-sha256: D"],
+        ["- asset-sha256: D # as text", "", "  asset-link: L", "", "  file-format: CKPT"],
+        ["- {file-format: ckpt, asset-link: 'L', asset-sha256: D}"],
+        ["- file-format: ckpt", "  asset-link:", "    L", '  asset-sha256: "D"'],
+        ["- file-format: mindir", "  asset-link: <https://a.example/tiny-S.mindir>", "  asset-sha256: D",
+         "- file-format: ckpt", "  asset-link: L", "  asset-sha256: D"],
+    ],
+)  # fmt: skip
+def test_assets_may_be_written_in_several_ways(lines):
+    assert check(with_assets(*lines), good_card(3)[0]) == []
+
+
+@pytest.mark.parametrize(
+    ("lines", "rule", "line"),
+    [
+        (["- file-format: ckpt", "  asset-link: L", "  asset-sha256: D", "- file-format: onnx",
+          "  asset-link: <https://a.example/x-S.onnx>", "  asset-sha256: S"], "asset-sha256-length", 6),
+        (["- file-format: ckpt", "  asset-link: L", "  asset-sha256: D", "- file-format: ckpt",
+          "  asset-link: <https://a.example/x-S.ckpt>", "  asset-sha256: D"], "asset-link-not-in-body", 5),
+        (["- file-format：ckpt", "  asset-link：L", "  asset-sha256：D"], "asset-missing-field", 1),
+        (["- file-format: ckpt", "  asset_link: L", "  asset-sha256: D"], "unknown-field", 2),
+        (["- file-format: ckpt", "  asset-link: L", "  asset-sha256: D", "  asset-sha256: D"], "duplicate-key", 4),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_in_an_asset_is_told_in_its_line(lines, rule, line):
+    text = with_assets(*lines)
+    assert (rule, line_of(text, "\nasset:") + 1 + line) in {(name, at) for name, at, _ in check(text)}
 
 
 def test_a_digest_of_digits_alone_is_read_as_text():

@@ -145,6 +145,33 @@ def test_statistics_count_by_rule(folder):
     }  # fmt: skip
 
 
+def test_a_summary_of_many_findings_names_the_rules_that_found_most(folder):
+    some = {"license: ": "licence: ", "module-type: cv": "module-type: vision", "## Training": "## Training: "}
+    for old, new in some.items():
+        for index in range(20):
+            (folder / f"{index}{new[:3]}.md").write_text(BAD.replace(old, new), encoding="utf-8")
+    *_, count, most = lint(".", "--select", "schema,style", cwd=folder).stdout.decode().splitlines()
+    assert re.fullmatch(r"62 cards: \d+ errors and \d+ warnings on 61 of them; \d+ can be fixed with --fix", count)
+    assert most.startswith("most: 61 heading-colon, 41 licence-not-spdx, ")
+    *_, last = lint("cards", cwd=folder).stdout.decode().splitlines()
+    assert last.startswith("2 cards: ")
+
+
+def test_a_readme_in_a_folder_is_no_card(folder):
+    for name in ("README.md", "README_CN.md"):
+        (folder / "cards" / name).write_text("# Cards\n", encoding="utf-8")
+    assert {finding["path"] for finding in found("cards", cwd=folder)} == {f"cards/{NAME}"}
+    assert found("cards/README.md", cwd=folder)
+
+
+def test_where_nothing_is_checked_nothing_is_said_to_be_found(folder):
+    done = lint("missing.md", cwd=folder)
+    assert (done.returncode, done.stdout) == (2, b"")
+    (folder / "empty").mkdir()
+    done = lint("empty", cwd=folder)
+    assert (done.returncode, done.stdout) == (0, b"no card: nothing checked\n")
+
+
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
@@ -168,6 +195,13 @@ def test_an_unknown_rule_is_refused(folder, arguments):
     assert b"hubpkg explain --all" in done.stderr
 
 
+@pytest.mark.parametrize("arguments", [["--select", "H001"], ["--select", "S", "--target", "hub"]])
+def test_a_selection_of_the_other_targets_rules_is_refused(folder, arguments):
+    done = lint("cards", *arguments, cwd=folder)
+    assert done.returncode == 2
+    assert b"to be selected, found none" in done.stderr
+
+
 def test_standard_input_is_a_card(tmp_path):
     done = lint("-", "--select", "S008", cwd=tmp_path, text=BAD)
     assert done.returncode == 1
@@ -189,10 +223,10 @@ def test_a_configuration_file_above_is_found(folder, kind):
 
 
 def test_ignores_by_file_severities_and_exclusions(folder):
-    (folder / "cards" / "README.md").write_text("# no card\n", encoding="utf-8")
+    (folder / "cards" / "draft.md").write_text("# no card\n", encoding="utf-8")
     (folder / "cards" / "again.md").write_text(BAD, encoding="utf-8")
     (folder / "hubpkg.toml").write_text(
-        'select = ["schema", "style"]\nexclude = ["README.md"]\n'
+        'select = ["schema", "style"]\nexclude = ["draft.md"]\n'
         f'[per-file-ignores]\n"cards/{NAME}" = ["T001"]\n"*/again.md" = ["schema"]\n[severity]\nS008 = "error"\n',
         encoding="utf-8",
     )
@@ -390,6 +424,26 @@ def test_completion_knows_the_options_of_lint(tmp_path, shell):
     done = run("completion", shell, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert b"update-baseline" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("hubpkg lint --update-b", "--update-baseline"), ("hubpkg lint --target hubp", "hubpkg"),
+        ("hubpkg lint --format sa", "sarif"), ("hubpkg expl", "explain"), ("hubpkg lint ca", "cards"),
+        ("hubpkg lint --baseline ca", "cards"), ("hubpkg lint --assets ca", "cards"), ("hubpkg verify ca", "cards"),
+    ],
+)  # fmt: skip
+def test_bash_completes_commands_options_and_paths(folder, line, expected):
+    pytest.importorskip("shtab")
+    (folder / "completion").write_bytes(run("completion", "bash", cwd=folder).stdout)
+    *before, last = line.split()
+    script = (
+        f"source completion; COMP_WORDS=({line}); COMP_CWORD={len(before)}; "
+        f"_shtab_hubpkg hubpkg {last} {before[-1]}; printf '%s\\n' \"${{COMPREPLY[@]}}\""
+    )
+    done = subprocess.run([shutil.which("bash"), "--norc", "-c", script], cwd=folder, capture_output=True, check=True)
+    assert done.stdout.decode().split() == [expected], done.stderr
 
 
 def test_lint_imports_nothing_heavy(folder):

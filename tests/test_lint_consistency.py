@@ -41,6 +41,9 @@ def table(*rows):
         (["cards", "batch size", "ms/step", "img/s"], ["4", "256", "-", "1180"], True),
         (["cards", "batch size", "ms/step", "img/s"], ["4", "256", "0", "1180"], True),
         (["batch size", "ms/step", "img/s"], ["256", "38.01", "1180"], True),
+        (["Devices", "Batch", "Step time (ms)", "Throughput (images/s)"], ["8", "128", "233.86", "4378.69"], True),
+        (["Devices", "Batch", "Step time (ms)", "Throughput (images/s)"], ["8", "128", "233.86", "3378.69"], False),
+        (["NPUs", "batch_size", "ms/step", "samples/s"], ["8", "128", "233.86", "3378.69"], False),
     ],
 )
 def test_throughput_is_cards_times_batch_over_time(header, row, fine):
@@ -75,6 +78,13 @@ def test_the_title_names_the_model(title, model, fine):
 def test_parameters_in_the_text_are_those_of_the_table(sentence, fine):
     text = with_body(f"{sentence}\n\n" + table(["model name", "params(M)"], ["tiny", "6.72"]), card(model_name="tiny"))
     assert bool(check(text, select=["parameters-mismatch"])) != fine
+
+
+@pytest.mark.parametrize(("count", "fine"), [("6,716,272", True), ("6721600", True), ("7,621,600", False)])
+def test_a_number_of_parameters_may_be_in_millions_or_whole(count, fine):
+    tables = "\n\n".join(table(["model name", column], ["tiny", value]) for column, value in (
+        ("params(M)", "6.72"), ("Parameters", count)))  # fmt: skip
+    assert bool(check(with_body(tables), select=["parameters-mismatch"])) != fine
 
 
 def test_two_networks_of_one_name_may_differ_in_parameters():

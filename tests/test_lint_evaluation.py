@@ -101,6 +101,38 @@ def test_columns_are_known_by_several_names(evaluation, column, value, count):
     assert mismatches(card(evaluation, table(["model name", column], ["tiny", value]))) == count
 
 
+def test_a_row_of_another_dataset_is_not_the_cards():
+    header, link = ["model name", "dataset", "acc@top1", "weight"], f"[w]({LINK})"
+    other, own = ["a", "CIFAR-10", "70.00", link], ["a", "MNIST", "81.31", link]
+    assert mismatches(card("top1acc81.3", table(header, other))) == 0
+    assert mismatches(card("top1acc70", table(header, other, own))) == 1
+    assert mismatches(card("top1acc81.3", table(header, other, own))) == 0
+    assert (
+        mismatches(card("top1acc81.3", table(header, ["a", "MJ+ST", "70.00", link]))) == 1
+    )  # the file says whose it is
+    assert mismatches(card("top1acc81.3", table(header, ["tiny", "MJ+ST", "70.00", "-"]))) == 0
+    for known, written in (("imagenet2012", "ImageNet-1K"), ("coco2017", "MS COCO 2017"), ("coco2017", "COCO")):
+        assert mismatches(card("top1acc81", table(header, ["a", written, "70", link]), dataset=known)) == 1
+    assert mismatches(card("top1acc81", table(header, ["a", "cifar100", "70", link]), dataset="cifar10")) == 0
+
+
+def test_a_file_whose_name_ends_in_the_assets_is_another():
+    header = ["weight", "acc@top1"]
+    assert (
+        mismatches(card("top1acc81.3", table(header, ["[w](https://example.org/wide_tiny-92c14388.ckpt)", "70"]))) == 0
+    )
+    assert mismatches(card("top1acc81.3", table(header, ["[w](https://example.org/tiny-92c14388.ckpt)", "70"]))) == 1
+
+
+def test_a_table_may_be_html_and_a_name_a_link():
+    rows = "<tr><th>Model</th><th>Top-1 (%)</th></tr><tr><td><a href='x'>tiny</a></td><td><b>77.16%</b></td></tr>"
+    assert mismatches(card("top1acc77.16", f"<table>{rows}</table>")) == 0
+    assert mismatches(card("top1acc77.27", f"<table>{rows}</table>")) == 1
+    assert (
+        mismatches(card("top1acc77.27", table(["Architecture", "Top-1"], ["[tiny](https://a.example)", "77.16"]))) == 1
+    )
+
+
 def test_a_table_may_give_each_model_a_column():
     turned = table(["Parameters", "", ""], ["Model Version", "tiny", "tiny-600"], ["Dataset", "mnist", "mnist"],
                    ["Accuracy (Top1)", "82.4", "86.9"])  # fmt: skip

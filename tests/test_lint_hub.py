@@ -1,10 +1,12 @@
 """``--target hub``: what the hub's validator rejects, and nothing else."""
 
 import json
+import re
+import time
 
 import pytest
 from conftest import CORPUS, ROOT
-from linting import check, good_card
+from linting import check, good_card, line_of
 
 from hubpkg.lint import engine
 from hubpkg.lint.configuration import Configuration
@@ -46,13 +48,22 @@ def test_a_good_card_is_accepted():
         ("/tree/", "/commits/", "hub-repo-link"),
         ("file-format: ckpt", "file-format: pth", "hub-asset"),
         ("asset-sha256: ", "sha256: ", "hub-asset"),
+        ("asset-link: <https:", "asset-link: <ht#tps:", "hub-asset"),
+        ("asset-link: <https://", "asset-link: <https://[", "hub-asset"),
+        ("repo-link: <https://", "repo-link: <https://[", "hub-repo-link"),
         ("asset:\n", "asset: yes\n\nother:\n", "hub-asset"),
         ("train-dataset: mnist", "train-dataset: digits", "dataset-unlisted"),
+        ("train-dataset: mnist", "train-dataset: >-\n  digits", "dataset-unlisted"),
         ("train-dataset: mnist", "train-dataset: mnist_digits", "dataset-unlisted"),
         ("## Quick Start", "## Quick Start:", "hub-heading"),
         ("## Quick Start", "> ## Quick Start:", "hub-heading"),
         ("## Quick Start", "##Quick Start: ##", "hub-heading"),
         ("## Quick Start", "Quick Start:\n===", "hub-heading"),
+        ("## Quick Start", "## Quick Start:\t", "hub-heading"),
+        ("## Quick Start", "<br>\n## Quick Start:", "hub-heading"),
+        ("## Quick Start", "text\n<!--\n## Quick Start:\n-->\n", "hub-heading"),
+        ("## Quick Start", "text ```\n## Quick Start:\n```", "hub-heading"),
+        ("\n\n---\n", ":\n\n---\n", "hub-heading"),  # the title
     ],
 )
 def test_what_the_validator_rejects(old, new, rule):
@@ -78,6 +89,10 @@ def test_what_the_validator_rejects(old, new, rule):
         ("## Quick Start", "<div>\n## Quick Start:\n</div>"),
         ("## Quick Start", "* a\n\n  ## Quick Start:"),
         ("## Quick Start", "- # Quick Start:"),
+        ("## Quick Start", "1. a\n## Quick Start:"),
+        ("## Quick Start", "<!--\n## Quick Start:\n-->\n"),
+        ("update-time: ", "update-time: '2023-02-30' # "),
+        ("update-time: ", "update-time: 2023-02-30 or so # "),
     ],
 )
 def test_what_it_accepts_though_others_would_not(old, new):
@@ -85,6 +100,33 @@ def test_what_it_accepts_though_others_would_not(old, new):
     changed = text.replace(old, new, 1)
     assert changed != text
     assert hub(changed, name) == []
+
+
+def test_a_claim_of_nothing_hides_no_other_fault():
+    name, text = next(card for card in map(good_card, range(99)) if "\n- file-format" in card[1])
+    text = re.sub(r"evaluation: .*", "evaluation: -", text)
+    assert hub(text, name) == []
+    assert hub(text.replace("\n", "\r"), name) == []
+    wrong = text.replace("\n  asset-link", "\n    asset-link")
+    assert {rule for rule, _, _ in hub(wrong, name)} == {"hub-front-matter"}
+
+
+def test_the_place_of_a_heading_is_that_of_its_colon():
+    name, text = good_card(1)
+    changed = text.replace("## Performance\n", "## Per: formance:  ##\n")
+    line = line_of(text, "## Performance")
+    assert hub(changed, name) == [("hub-heading", line, len("## Per: formance:"))]
+    assert hub(f"{text}\n> a\n> \tb:\n> ===\n", name) == [("hub-heading", text.count("\n") + 3, 5)]
+    title, _, rest = text.partition("\n")
+    assert hub(f"{title}:\n{rest}", name) == [("hub-heading", 1, len(title) + 1)]
+
+
+def test_headings_are_looked_for_in_bounded_time():
+    name, text = good_card(1)
+    for part in ("- a:\n", "> a:\n", "```\n#a:\n", "<div>\n#a:\n", "- " * 99 + "#:\n", "~~~~\na |\n", "a:\n===\n"):
+        start = time.process_time()
+        hub(text + part * (300_000 // len(part)), name)
+        assert time.process_time() - start < 10
 
 
 def test_an_alias_is_not_followed():

@@ -104,3 +104,7 @@ def test_links_into_the_repository_are_held_to_its_release(url, fine):
 )  # fmt: skip
 def test_a_link_has_a_target_that_is_a_url(target, fine):
     assert bool(check(with_body(target), select=["link-malformed"])) != fine
+
+
+def test_a_link_to_the_root_is_none_to_a_file_of_this_machine():
+    assert len(check(with_body("[x](/etc/passwd)"), select=["relative-link"])) == 1

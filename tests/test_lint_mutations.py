@@ -6,6 +6,8 @@ import re
 import pytest
 from linting import check, fixed, good_card, line_of, names
 
+from hubpkg.lint.source import Card
+
 SEEDS = range(24)
 FRONT_KEYS = ("model-name", "backbone-name", "module-type", "author", "user-id", "used-for", "license", "summary")
 REQUIRED = (*FRONT_KEYS, "fine-tunable", "model-version", "update-time", "repo-link", "mindspore-version")
@@ -31,16 +33,19 @@ def before(text, part, new):
 
 
 def yaml_invalid(text, chance):
-    kind = chance.randrange(5)
+    key = chance.choice(FRONT_KEYS)
+    kind = chance.randrange(6)
     if kind == 0:
         return value(text, "evaluation", "-")
     if kind == 1:
         return value(text, "author", "MindSpore: team: hub")
     if kind == 2:
-        return value(text, "summary", "'quoted")[0], None
+        return value(text, key, chance.choice(["'quoted", '"quoted', "[a, b", "{a: b", "*a b", "'a' b", "@a", "- a"]))
     if kind == 3:
-        return value(text, chance.choice(FRONT_KEYS), "[a, b")[0], None
-    key = chance.choice(FRONT_KEYS)
+        return text.replace(f"{key}: ", f"{key}:", 1), line_of(text, f"{key}: ")
+    if kind == 4:
+        junk = chance.choice(["text", "some text", "key:value", "key：value", "<br>", "1. a", "]", "| a | b |"])
+        return before(text, f"{key}: ", f"{junk}\n\n")
     return text.replace(f"{key}: ", f"{key}：", 1), line_of(text, f"{key}: ")
 
 
@@ -197,7 +202,8 @@ def colon_in_value(text, chance):
 
 
 def heading_colon(text, chance):
-    heading = chance.choice(["## Introduction", "## Performance", "### Training", "## References"])
+    title = text.partition("\n")[0]
+    heading = chance.choice([title, "## Introduction", "## Performance", "### Training", "## References"])
     return text.replace(heading, heading + chance.choice([":", "：", " :"]), 1), line_of(text, heading)
 
 
@@ -254,7 +260,58 @@ def test_each_mutation_is_found_on_its_line(rule):
         mutated, line = MUTATIONS[rule](text, chance_of(rule, seed))
         assert mutated != text
         found = {where for which, where, _ in check(mutated, name) if which == rule}
-        assert found if line is None else line in found, (seed, line, found, mutated)
+        assert line in found, (seed, line, found, mutated)
+
+
+@pytest.mark.parametrize("key", FRONT_KEYS)
+def test_a_key_with_no_space_or_a_full_width_colon_is_mended(key):
+    name, text = good_card(7)
+    assert fixed(text.replace(f"{key}: ", f"{key}:", 1), ["yaml-invalid"], name) == text
+    for colon in ("：", ":\u00a0", ":\u3000"):
+        assert fixed(text.replace(f"{key}: ", f"{key}{colon}", 1), ["yaml-invalid"], name) == text
+
+
+@pytest.mark.parametrize("junk", ["text", "some text", "key:value", "author:\u00a0x", "<br>", "]"])
+def test_a_line_that_is_no_yaml_changes_no_other_value(junk):
+    name, text = good_card(7)
+    text = text.replace("\nauthor: ", f"\n{junk}\n\nauthor: ", 1)
+    rules = {rule for rule, *_ in check(text, name)}
+    assert rules <= {"yaml-invalid", "duplicate-key"}
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be"])
+def test_utf_16_is_told_once(encoding):
+    name, text = good_card(7)
+    data = "\ufeff".encode(encoding) + text.encode(encoding) if encoding == "utf-16-be" else text.encode(encoding)
+    found = [(line, column) for rule, line, column in check(data, name) if rule in {"not-utf8", "invisible-character"}]
+    assert found == [(1, 1)]
+
+
+def test_a_lone_dash_is_mended_in_an_evaluation_alone():
+    name, text = good_card(7)
+    for key, fixable in (("evaluation", True), ("author", False), ("fine-tunable", False)):
+        changed, line = value(text, key, "-")
+        assert ("yaml-invalid", line, len(key) + 3) in check(changed, name)
+        assert (fixed(changed, ["yaml-invalid"], name) != changed) is fixable
+
+
+@pytest.mark.parametrize("usual", [("evaluation", "-"), ("author", None)])
+def test_a_usual_fault_hides_no_other_one(usual):
+    name, text = good_card(7)
+    key, new = usual
+    text = value(text, key, new)[0] if new else text.replace(f"{key}: ", f"{key}：", 1)
+    lines = {line_of(text, key), line_of(text, "summary: ")}
+    text = value(text, "summary", "a: b: c")[0]
+    assert {line for rule, line, _ in check(text, name) if rule == "yaml-invalid"} == lines
+    assert fixed(text, ["yaml-invalid"], name) == text
+
+
+def test_beside_a_claim_of_nothing_all_is_read_as_yaml_does():
+    name, text = good_card(7)
+    text = value(text, "evaluation", "-")[0].replace("license: ", "? license\n: ", 1)
+    card = Card(name, text.encode())
+    assert card.text_of("evaluation") == "-"
+    assert card.text_of("license") == Card(name, good_card(7)[1].encode()).text_of("license")
 
 
 @pytest.mark.parametrize("rule", sorted(MUTATIONS.keys() - {"card-too-large"}))  # of which nothing is read

@@ -3,6 +3,8 @@
 Families asset, evaluation, consistency, link, naming and hub.
 """
 
+import functools
+import hashlib
 import json
 import random
 import re
@@ -10,16 +12,15 @@ import re
 import pytest
 from conftest import ROOT
 from linting import good_card, line_of, names
+from loopback import Server
 
 from hubpkg import card as cards
-from hubpkg.lint import engine
+from hubpkg.lint import engine, online
 from hubpkg.lint.rules import Options, rules
 from hubpkg.lint.source import Card, encode
 
 SEEDS = range(24)
 FAMILIES = ("asset", "evaluation", "consistency", "link", "naming", "hub")
-# These need more than cards: a server, files. Their own tests change those.
-ELSEWHERE = {"dead-link", "asset-digest-mismatch"}
 RENDERED = "tiny_digits.md", cards.render(json.loads((ROOT / "tests" / "data" / "manifest.json").read_text("utf-8")))
 
 
@@ -325,15 +326,15 @@ def hub_front_matter(text, chance):
             text, chance.choice(["## Introduction", "## References"]), chance.choice(["---", "--- a", "-----"])
         )
     if kind == 1:
-        return text.replace("---\n", "", 1), None
+        return text.replace("---\n", "", 1), 1
     if kind == 2:
         return value(text, "author", lambda old: f"{old}: more")
-    return value(text, "summary", lambda _: chance.choice(["[a", "'a", "{a", "`a", "@a", "%a", "*a"]))[0], None
+    return value(text, "summary", lambda _: chance.choice(["[a", "'a", "{a", "`a", "@a", "%a", "*a"]))
 
 
 def hub_missing_field(text, chance):
     key = chance.choice(["license", "summary", "author", "user-id", "used-for", "backbone-name", "mindspore-version"])
-    return re.sub(rf"^{key}: .*\n\n", "", text, count=1, flags=re.MULTILINE), None
+    return re.sub(rf"^{key}: .*\n\n", "", text, count=1, flags=re.MULTILINE), 4
 
 
 def hub_value(text, chance):
@@ -383,7 +384,10 @@ MUTATIONS = {
     if callable(function) and name.replace("_", "-") in {rule for family in FAMILIES for rule in names(family)}
 }
 # Of several cards: the text of another card, its name, and the line on which the first card is told.
-COLLECTIONS = {"shared-digest", "shared-digest-evaluation", "twin-mismatch", "near-duplicate-name", "hub-english-card"}
+COLLECTIONS = {
+    *("shared-digest", "shared-digest-evaluation", "twin-mismatch", "near-duplicate-name", "hub-english-card"),
+    "dead-link",
+}
 
 
 def lint(given, rule, **options):
@@ -397,7 +401,7 @@ def lint(given, rule, **options):
 
 def test_each_rule_of_these_families_has_mutations():
     expected = {rule for family in FAMILIES for rule in names(family)}
-    assert set(MUTATIONS) | COLLECTIONS | ELSEWHERE | {"entrypoint-missing"} == expected | ELSEWHERE
+    assert set(MUTATIONS) | COLLECTIONS | {"entrypoint-missing", "asset-digest-mismatch"} == expected
 
 
 @pytest.mark.parametrize("rule", MUTATIONS)
@@ -413,7 +417,7 @@ def test_each_mutation_is_found_on_its_line(rule):
         different.add((mutated, *folder))
         found = {where for _, where in lint([(name, mutated)], rule)}
         expected = line if isinstance(line, set) else {line}
-        assert found & expected if line is not None else found, (seed, line, found, mutated)
+        assert found & expected, (seed, line, found, mutated)
     assert len(different) >= 20
 
 
@@ -511,3 +515,54 @@ def test_a_folder_without_an_entrypoint_is_found(tmp_path, seed):
     good = ["def create_network(name): ...", "from a import b as create_network", "create_network = x"][seed % 3]
     conf.write_text(good, encoding="utf-8")
     assert found() == []
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_link_that_leads_nowhere_is_found(tmp_path, monkeypatch, seed):
+    monkeypatch.setenv("HUBPKG_CACHE", str(tmp_path))
+    # Else the server, which is of this machine, would not be asked.
+    monkeypatch.setattr(online, "check_links", functools.partial(online.check_links, public_only=False))
+    monkeypatch.setattr(online, "_PAUSE_SECONDS", 0)
+
+    def answer(exchange):
+        status = ["404 Not Found", "410 Gone"][seed % 2] if "gone" in exchange.path else "200 OK"
+        exchange.head(status, Content_Length=0)
+
+    with Server(answer) as server:
+        name, text = good_card(seed)
+        text = re.sub(r"https://[^/\s]+/", server.url("/"), text)
+        part, new = [
+            ("repo-link: ", lambda line: line.replace("/configs/", "/gone/")),
+            ("asset-link: ", lambda line: line.replace("toolkits", "gone")),
+            ("# Introduction", lambda line: f"{line} [paper]({server.url('/gone')}#page-2)"),
+            ("Images go in", lambda line: f"{line} See <{server.url('/gone')}>."),
+            ("[weights]", lambda line: line.replace("[weights](", f"[yaml]({server.url('/gone.yaml')}), [weights](")),
+            ("A paper, with", lambda line: f"{line} {server.url('/gone/paper.pdf')}."),
+            ("A paper, with", lambda line: f'{line} <img src="{server.url("/gone.png")}" alt="a">'),
+            ("> [", lambda line: f"{line}\n\n[p]: {server.url('/gone')}"),
+        ][seed % 8]  # fmt: skip
+        line = line_of(text, part)
+        lines = text.split("\n")
+        lines[line - 1] = new(lines[line - 1])
+        changed = "\n".join(lines)
+        assert lint([(name, text)], "dead-link", online=True) == []
+        assert lint([(name, changed)], "dead-link", online=True) == [(name, line_of(changed, "gone"))]
+        assert lint([(name, changed)], "dead-link") == []
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_digest_that_is_not_the_files_is_found(tmp_path, seed):
+    name, text = good_card(seed)
+    data = f"weights {seed}".encode()
+    whole = hashlib.sha256(data).hexdigest()
+    text, line = value(text, "asset-sha256", lambda _: whole)
+    for folder in ("right", "wrong"):
+        (tmp_path / folder / "deep").mkdir(parents=True)
+        file = tmp_path / folder / "deep" / get(text, "asset-link").rpartition("/")[2]
+        file.write_bytes(data if folder == "right" else [data[:-1], data + b"\n", b"", data.swapcase()][seed % 4])
+    assert lint([(name, text)], "asset-digest-mismatch", assets=tmp_path / "right") == []
+    assert lint([(name, text)], "asset-digest-mismatch", assets=tmp_path / "wrong") == [(name, line)]
+    new = [whole[:8], whole[:9], whole.upper(), whole[:-1], f"{whole}0", "0" * 64, whole[::-1], "bd90776e"][seed % 8]
+    changed, line = value(text, "asset-sha256", lambda _: f'"{new}"')
+    assert lint([(name, changed)], "asset-digest-mismatch", assets=tmp_path / "right") == [(name, line)]
+    assert lint([(name, changed)], "asset-digest-mismatch") == []

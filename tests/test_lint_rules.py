@@ -177,6 +177,27 @@ def test_unsafe_html_in_the_front_matter_is_found():
     assert check(text, select=["unsafe-html"]) == [("unsafe-html", line_of(text, "<script>"), 13)]
 
 
+@pytest.mark.parametrize(
+    "html",
+    [
+        "[a](javascript&#58;alert(1))", "[a](java&#115;cript:x)", "[a](&#x6A;avascript&colon;x)", "[a]: vbscript:x",
+        "<a href=javascript:x>", '<a href="java\tscript:x">', '<a href="java&#10;script:x">', "<a HREF='javascript:x'>",
+        '<a href=" &#1;javascript:x">', "<a title='>' onclick=x>", '<a title="<" onclick=x>', "<img/src=x/onerror=x>",
+        "<!--><script>x</script>-->", "<!---><iframe>", "text <!-- <script>", "<form action=a>", "<SCRIPT>",
+        "<math><mi xlink:href='data:text/html,x'>", "<textarea>", "<plaintext>", "<svg/onload=x>", "`<script>",
+        '<a b="x> <script>x</script> "', "<details open ontoggle=x>", "[a](data:text/html,x)",
+    ],
+)  # fmt: skip
+def test_html_that_hides_what_it_does_is_found(html):
+    text = good_card(0)[1].replace("## Introduction", f"{html}\n\n## Introduction")
+    assert line_of(text, html) in {line for _, line, _ in check(text, select=["unsafe-html"])}
+
+
+def test_unsafe_html_in_the_title_is_found_and_told_once():
+    text = good_card(0)[1].replace("# ", "# <img src=x onerror=x> ", 1)
+    assert check(text, select=["unsafe-html"]) == [("unsafe-html", 1, 14)]
+
+
 def test_crlf_is_told_once_and_fixed_whole():
     text = good_card(0)[1]
     crlf = text.replace("\n", "\r\n")
@@ -201,3 +222,32 @@ def test_no_rule_imports_what_is_heavy():
 def test_a_byte_order_mark_hides_no_title():
     text = good_card(0)[1]
     assert check(f"\ufeff{text}", select=["format"]) == [("invisible-character", 1, 1)]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "## C++ API\n\n[a](#c-api)", "## 3.1 Setup & Use\n\n[a](#31-setup--use)", "## `train.py`\n\n[a](#trainpy)",
+        "## [Link](https://a.example/b) x\n\n[a](#link-x)", "## A\n\n## A\n\n[a](#a-1)", "## 安装\n\n[a](#安装)",
+        '<h2 align="center">Some Thing</h2>\n\n[a](#some-thing)', "- ## In a list\n\n[a](#in-a-list)",
+        "> ## In a quote\n\n[a](#in-a-quote)", "## _Emph_ it\n\n[a](#emph-it)", "## snake_case\n\n[a](#snake_case)",
+        "Underlined\n===\n\n[a](#underlined)", '<a name="x"></a>\n\n[a](#x)', "\\[a](b)",
+        "It is so.[^1]\n\n[^1]: note", "[1] (https://a.example/p)", "[x]: https://a.example\n\n[a][x]",
+        "```yaml\na: 1\n ---\nb: 2\n```", "1. a\n   ```shell\n   x\n   ```\n2. b", "~~~\n```\n~~~", "`[a](b)`",
+        "| a | b |\n|---|---|\n| x \\| y | z |", "a | b\n--|--\n1 | 2", "- a\n  - b\n    - c\n\n      code",
+        "[x](https://a.example/b_(c))", "[![i](https://a.example/i.png)](https://a.example)", "x < y <z", "#1 is best",
+        "<!-- [a](b) <script> -->", "`<script>`", "***", "$a_{b}$ and x<y", "**Note:**", "[a](#top)", "a  \nb",
+    ],
+)  # fmt: skip
+def test_right_text_is_left_alone(body):
+    name, text = good_card(3)
+    assert check(text.replace("## Introduction", f"{body}\n\n## Introduction"), name) == []
+
+
+def test_a_version_with_a_tag_is_text():
+    assert check(edit("mindspore-version", "!!str 1.10"), good_card(1)[0], ["version-loses-digits"]) == []
+
+
+def test_a_list_in_brackets_begins_with_its_bracket():
+    [(rule, _, column)] = check(edit("evaluation", "[top1acc77.27, acc1]"), select=["schema"])
+    assert (rule, column) == ("wrong-type", len("evaluation: ") + 1)

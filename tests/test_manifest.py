@@ -3,7 +3,12 @@
 import hashlib
 import itertools
 import json
+import os
 import re
+import signal
+import threading
+import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -114,7 +119,7 @@ def test_a_truncated_manifest_is_refused(file, cut):
     [
         (
             SEALED + b"\n",
-            "hubpkg.json: uid: expected canonical JSON (RFC 8785), found other text from character 4051",
+            "hubpkg.json: uid: expected canonical JSON (RFC 8785), found other text from character 4245",
         ),
         (b"\xef\xbb\xbf" + SEALED, "hubpkg.json: document: expected canonical JSON, found: Unexpected UTF-8 BOM"),
         (SEALED.decode().encode("utf-16"), "hubpkg.json: document: expected canonical JSON, found: "),
@@ -184,3 +189,36 @@ def test_a_file_is_recorded_by_size_and_sha256(tmp_path):
 def test_a_digest_does_not_depend_on_the_order_of_keys():
     assert manifest.digest({"a": 1, "b": [1.0, None]}) == manifest.digest({"b": [1, None], "a": 1})
     assert manifest.digest({"a": 1}) == hashlib.sha256(b'{"a":1}').hexdigest()
+
+
+@pytest.fixture
+def two_cpus(monkeypatch):
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+
+
+@pytest.mark.usefixtures("two_cpus")
+def test_files_are_hashed_in_parallel(tmp_path):
+    """The second of two pipes is written and closed before the first: one after the other they would never end."""
+    for name in ("a", "b"):
+        os.mkfifo(tmp_path / name)
+    found = {}
+    hashing = threading.Thread(target=lambda: found.update(manifest.records(tmp_path, ["a", "b"])), daemon=True)
+    hashing.start()
+    for name in ("b", "a"):
+        (tmp_path / name).write_bytes(name.encode() * 1_000_000)
+    hashing.join(60)
+    assert found == {
+        name: manifest.FileRecord(1_000_000, hashlib.sha256(name.encode() * 1_000_000).hexdigest()) for name in "ab"
+    }
+
+
+def test_an_interrupt_does_not_wait_for_the_end_of_a_file(tmp_path):
+    """Which, of 32 GB of zeros, would take half a minute of CPU time."""
+    (tmp_path / "large").touch()
+    os.truncate(tmp_path / "large", 1 << 35)
+    before = time.process_time()
+    interrupt = partial(signal.pthread_kill, threading.main_thread().ident, signal.SIGINT)
+    threading.Timer(0.5, interrupt).start()
+    with pytest.raises(KeyboardInterrupt):
+        manifest.records(tmp_path, ["large"])
+    assert time.process_time() - before < 10

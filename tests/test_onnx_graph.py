@@ -8,7 +8,7 @@ import onnx
 import onnxruntime
 import pytest
 from mindspore import Tensor, nn, ops
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
 from hubpkg.runtime.onnx_graph import optimized
 
@@ -27,6 +27,19 @@ class Sample(nn.Cell):
         return x * ops.sigmoid(1.5957691216057308 * (x + 0.044715 * x * x * x))
 
 
+class SampleByProducts(Sample):
+    """The same, in parts that are quick on a CPU."""
+
+    def construct(self, x):
+        tokens = x.reshape((-1, 6))
+        mean = ops.ReduceMean(keep_dims=True)(tokens, -1)
+        centred = tokens - ops.MatMul()(mean, ops.ones((1, 6), mindspore.float32))
+        variance = ops.ReduceMean(keep_dims=True)(centred * centred, -1)
+        scale = ops.MatMul()(ops.Div()(1.0, ops.sqrt(variance + 1e-3)), self.norm.gamma.reshape((1, 6)))
+        x = ops.BiasAdd()(centred * scale, self.norm.beta).reshape(x.shape)
+        return x * ops.sigmoid(x * (1.5957691216057308 + 0.07135481627159 * (x * x)))
+
+
 def run(model, images):
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
@@ -38,17 +51,45 @@ def operators(model):
     return Counter(node.op_type for node in model.graph.node)
 
 
-def test_normalisation_and_gelu_become_one_node_each(tmp_path):
+@pytest.mark.parametrize(("sample", "reshapes"), [(Sample, 0), (SampleByProducts, 2)])
+def test_normalisation_and_gelu_become_one_node_each(tmp_path, sample, reshapes):
     x = np.random.default_rng(0).standard_normal((2, 5, 6)).astype(np.float32)
     file = str(tmp_path / "sample.onnx")
-    mindspore.export(Sample(), Tensor(x), file_name=file, file_format="ONNX")
+    mindspore.export(sample(), Tensor(x), file_name=file, file_format="ONNX")
     model = onnx.load(file)
     before = model.SerializeToString()
     result = optimized(model)
-    assert operators(result) == {"LayerNormalization": 1, "FastGelu": 1}
+    found = operators(result)
+    assert (found["LayerNormalization"], found["FastGelu"], found["Reshape"]) == (1, 1, reshapes)
+    assert set(found) <= {"LayerNormalization", "FastGelu", "Reshape", "Constant"}
     np.testing.assert_allclose(run(result, x), run(model, x), rtol=0, atol=1e-5)
     assert model.SerializeToString() == before
-    assert {value.name for value in result.graph.initializer} == set(result.graph.node[0].input[1:])
+    (norm,) = (node for node in result.graph.node if node.op_type == "LayerNormalization")
+    assert {value.name for value in result.graph.initializer} == set(norm.input[1:])
+
+
+def changed(file, operator, place, value):
+    """The model in ``file`` with another constant as the input at ``place`` of its first node of that operator."""
+    model = onnx.load(file)
+    node = next(node for node in model.graph.node if node.op_type == operator)
+    (constant,) = (tensor for tensor in model.graph.initializer if tensor.name == node.input[place])
+    array = numpy_helper.to_array(constant)
+    constant.CopyFrom(numpy_helper.from_array(np.full_like(array, value), constant.name))
+    return model
+
+
+@pytest.mark.parametrize(
+    ("sample", "operator", "place", "value"),
+    [(Sample, "Div", 1, 5), (SampleByProducts, "Gemm", 1, 2), (SampleByProducts, "Div", 0, 2)],
+)
+def test_only_a_normalisation_itself_is_taken_for_it(tmp_path, sample, operator, place, value):
+    x = np.random.default_rng(0).standard_normal((2, 5, 6)).astype(np.float32)
+    file = str(tmp_path / "sample.onnx")
+    mindspore.export(sample(), Tensor(x), file_name=file, file_format="ONNX")
+    model = changed(file, operator, place, value)
+    result = optimized(model)
+    assert operators(result)["LayerNormalization"] == 0
+    np.testing.assert_allclose(run(result, x), run(model, x), rtol=0, atol=1e-5)
 
 
 def sigmoid_product(first, cubic):

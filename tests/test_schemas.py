@@ -50,7 +50,9 @@ def test_a_schema_names_all_keys_and_explains_its_patterns(path):
 
 def test_the_schemas_are_those_of_the_documents():
     names = {path.name for path in SCHEMAS}
-    assert names == {f"{name}.schema.json" for name in ("card", "lock", "manifest", "model", "recipe", "timing")}
+    assert names == {
+        f"{name}.schema.json" for name in ("card", "lock", "manifest", "model", "policy", "recipe", "timing")
+    }
 
 
 @pytest.mark.parametrize(

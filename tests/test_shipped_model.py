@@ -75,8 +75,9 @@ def test_the_card_s_sections_are_those_of_the_hub(built):
 
 def test_the_card_s_figure_and_recipe_are_in_the_package(built):
     card = Path(built["card"]).read_text()
-    (figure,) = re.findall(r'<img src="([^"]+)"', card)
+    figure, curves = re.findall(r'<img src="([^"]+)"', card)
     assert (Path(built["package"]) / figure).read_text().startswith("<svg")
+    assert (Path(built["package"]) / curves).read_text().startswith("<?xml")
     (recipe,) = re.findall(r"\[yaml\]\(([^/]+/recipes/\S+\.yaml)\)", card)
     assert (Path(built["package"]) / recipe).is_file()
 
@@ -84,7 +85,7 @@ def test_the_card_s_figure_and_recipe_are_in_the_package(built):
 def test_the_card_s_installation_command_installs(built, tmp_path):
     command, *others = blocks(Path(built["card"]).read_text(), "shell")
     assert command == "pip install 'hubpkg[build]'\n"
-    assert len(others) == 2
+    assert len(others) == 5
     wheels = tmp_path / "wheels"
     subprocess.run([sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", wheels], cwd=ROOT, check=True)
     # A new environment that has all that is installed here, but for hubpkg: pip gets that from the wheel.
@@ -108,7 +109,7 @@ def test_the_card_s_installation_command_installs(built, tmp_path):
 
 
 def test_the_card_s_training_and_validation_commands_run(built, consumer, cache):
-    _, train, validate = blocks(Path(built["card"]).read_text(), "shell")
+    _, _, _, train, _, validate = blocks(Path(built["card"]).read_text(), "shell")
     environment = {
         **os.environ,
         "HUBPKG_CACHE": str(cache),

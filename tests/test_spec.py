@@ -187,6 +187,19 @@ def test_all_faults_of_a_model_are_told_at_once(tiny):
     ]
 
 
+def test_augmentation_that_can_not_be_followed_is_told_by_its_line(tiny):
+    recipe = tiny / "recipes" / "digits.yaml"
+    with recipe.open("a", encoding="utf-8") as file:
+        file.write("auto_augment: randaug-m9-w0\ncolor_jitter: 0.4\nmixup: 0.8\n")
+    change(recipe, "drop_remainder: true", "drop_remainder: false")
+    lines = recipe.read_text(encoding="utf-8").splitlines()
+    told = [fault.removeprefix("models/tiny/recipes/digits.yaml:") for fault in faults("tiny")]
+    assert [fault.split(" expected ")[0] for fault in told] == [
+        f"{lines.index(line) + 1}:1: {line.partition(':')[0]}:"
+        for line in ("auto_augment: randaug-m9-w0", "color_jitter: 0.4", "drop_remainder: false")
+    ]
+
+
 def test_a_recipe_that_is_not_yaml_is_told_with_the_rest(tiny):
     (tiny / "tiny.svg").unlink()
     (tiny / "recipes" / "digits.yaml").write_text("a: b: c", encoding="utf-8")

@@ -105,7 +105,7 @@ def test_damaged_results_are_made_again(stage, damage):
     damage(folder)
     assert stage.run() == folder
     assert stage.made == 2
-    assert sorted(path.name for path in folder.iterdir()) == ["log.jsonl", "stage.json", "weights"]
+    assert sorted(path.name for path in folder.iterdir()) == ["log.jsonl", "stage.json", "times.json", "weights"]
     stage.run()
     assert stage.made == 2
 

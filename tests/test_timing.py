@@ -73,12 +73,13 @@ def test_a_batch_size_is_given_out_as_soon_as_it_is_timed(monkeypatch):
 @pytest.mark.parametrize(
     ("error", "found"),
     [
-        (MemoryError("std::bad_alloc"), "found MemoryError: std::bad_alloc; if memory is short, try fewer or smaller"),
+        (MemoryError("std::bad_alloc"), "expected memory enough, found too little (std::bad_alloc); try a smaller"),
         (
             RuntimeError("\n-----\n- Kernel select failed:\n-----\nOut of memory\nmore"),
-            "found RuntimeError: Out of memory;",
+            "expected memory enough, found too little (Out of memory); try a smaller batch_size",
         ),
-        (RuntimeError(""), "found RuntimeError: no reason given; "),
+        (RuntimeError("\n-----\n- Kernel select failed\nUnsupported op"), "found RuntimeError: Unsupported op"),
+        (RuntimeError(""), "found RuntimeError: no reason given"),
     ],
 )
 def test_a_call_that_fails_is_told_in_one_line(error, found):
@@ -87,7 +88,7 @@ def test_a_call_that_fails_is_told_in_one_line(error, found):
 
     with pytest.raises(HubpkgError) as caught:
         list(timing.time_inference(fail, RECIPE, [8]))
-    assert str(caught.value).startswith("time x8 images of 32x32: expected it to run, ")
+    assert str(caught.value).startswith("time x8, images of 32x32: expected ")
     assert found in str(caught.value)
     assert "\n" not in str(caught.value)
 

@@ -17,12 +17,24 @@ from pathlib import Path
 import hypothesis
 import pytest
 import rfc8785
-from forging import read_manifest, reseal
+from forging import agree, read_manifest, reseal
 from hypothesis import strategies as st
 
 from hubpkg import cli, manifest, verification
 
-CHECKS = ["manifest", "files", "bytecode", "checkpoint", "entrypoint", "evaluation", "performance", "card"]
+CHECKS = [
+    "manifest",
+    "files",
+    "bytecode",
+    "checkpoint",
+    "entrypoint",
+    "evaluation",
+    "performance",
+    "training",
+    "card",
+    "bom",
+    "provenance",
+]
 ENTRY = "xcit_small"
 CONF = f"{ENTRY}/mindspore_hub_conf.py"
 CARD = "xcit_small_digits.md"
@@ -134,7 +146,7 @@ def test_what_is_no_folder_is_refused(hubpkg, small_package, tmp_path):
 
 def test_a_changed_byte_in_any_file_is_found(package):
     listed = read_manifest(package)["files"]
-    assert len(listed) == 14
+    assert len(listed) == 19
     for name, change in itertools.product(listed, (0x01, 0x80)):
         raw = (package / name).read_bytes()
         for offset in (0, 1, len(raw) // 3, len(raw) // 2, len(raw) - 2, len(raw) - 1):
@@ -608,6 +620,7 @@ def test_changed_values_never_break_verification_of_a_resealed_manifest(small_pa
 def test_images_that_were_found_and_not_evaluated_are_missed(package):
     contents = read_manifest(package)
     contents["inputs"]["data"]["test"]["images"] += 1
+    agree(package, contents)
     reseal(package, contents)
     (failed,) = [check for check in verification.verify(package).checks if not check.ok]
     assert "inputs.data.test: expected 360 images that were not left out" in failed.detail

@@ -90,7 +90,8 @@ def asset_sha256_format(card: Card) -> Iterator[Finding]:
         if digest is None or _HEX.fullmatch(digest.text):
             continue
         lower = digest.text.lower()
-        fix = replace(digest.start, digest.end, lower) if _HEX.fullmatch(lower) and digest.style == "plain" else None
+        at = digest.start + (digest.style == "quoted")
+        fix = replace(at, at + len(lower), lower) if _HEX.fullmatch(lower) else None
         yield Finding(
             digest.start, digest.end, f"expected lower-case hexadecimal digits, found {quote(digest.text)}", fix
         )
@@ -116,7 +117,11 @@ def asset_missing_field(card: Card) -> Iterator[Finding]:
     field = card.fields.get("asset")
     if field is None:
         return
-    if not card.assets:
+    texts = [item for item in field.value.items if item.style != "mapping" and item.text]
+    for item in texts:
+        hint = ", with a full-width colon '：'" if "：" in item.text else ""
+        yield Finding(item.start, item.end, f"expected the keys of an asset, found text{hint}")
+    if not card.assets and not texts:
         yield Finding(field.start, field.end, "expected an asset below this key, found none; leave the key out if so")
     for entry in card.assets:
         for name in ("file-format", "asset-link", "asset-sha256"):
@@ -212,6 +217,8 @@ def asset_hash_not_in_name(card: Card) -> Iterator[Finding]:
 def asset_link_not_in_body(card: Card) -> Iterator[Finding]:
     """The body links to weights, but not to those of the front matter.
 
+    Of assets that are no checkpoints, those are found in whose format the body links to another file.
+
     Why:
         Whoever follows the body gets another file than ``load`` does, and the figures may belong to either.
 
@@ -228,8 +235,9 @@ def asset_link_not_in_body(card: Card) -> Iterator[Finding]:
     linked = {link.url for link in card.links if _suffix(link.url) in _WEIGHTS}
     if not linked:
         return
+    suffixes = {".ckpt", *map(_suffix, linked)}
     for _, link, _ in _assets(card):
-        if link is not None and link.link not in linked:
+        if link is not None and link.link not in linked and _suffix(link.link) in suffixes:
             yield Finding(
                 link.link_start,
                 link.link_start + len(link.link),

@@ -31,7 +31,9 @@ def lint(options: argparse.Namespace, say: Callable[[str], None]) -> int:
     for folder in (options.checkout, options.assets):
         if folder is not None and not folder.is_dir():
             raise HubpkgError(f"{folder}: expected a folder, found {'a file' if folder.exists() else 'none'}")
-    _ = settings.rules  # what is selected wrongly is said before anything is read
+    # What is selected wrongly is said before anything is read.
+    if settings.rules and not any(settings.target in rule.targets for rule in settings.rules):
+        raise HubpkgError(f"expected rules of the target {settings.target} to be selected, found none; see --target")
     cards, unreadable = _read(engine.find(options.paths, settings), say)
     changed = 0
     if options.diff or options.fix:
@@ -52,7 +54,8 @@ def lint(options: argparse.Namespace, say: Callable[[str], None]) -> int:
             baseline.write(settings.baseline, reports)
         fresh = baseline.new(settings.baseline, reports)
         known, reports = len(reports) - len(fresh), fresh
-    _print(options, settings, reports, (len(cards), known))
+    if cards or not unreadable or options.json or options.format != "text":
+        _print(options, settings, reports, (len(cards), known))
     return _UNUSABLE if unreadable else _FINDING if reports else _FINE
 
 
@@ -121,7 +124,7 @@ def _print(
     elif form == "github":
         lines = output.as_github(reports)
     else:
-        lines = [*output.as_text(reports), output.summary(reports, *counts)]
+        lines = [*output.as_text(reports), *output.summary(reports, *counts)]
     stream.write("".join(f"{line}\n" for line in lines))  # at once: it may be unbuffered
 
 

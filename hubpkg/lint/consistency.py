@@ -11,9 +11,17 @@ from hubpkg.lint.source import Card
 from hubpkg.lint.values import Value
 
 _TOLERANCE = 0.02  # of the throughput, beside what rounding explains
-_STEP_TIME = {"msstep": 1e-3, "sstep": 1.0}  # a column's name: how many seconds its unit is
-_UNITS = {"msstep": "ms/step", "sstep": "s/step"}
-_RATE = ("imgs", "imagess", "videos", "samples", "framess")
+# A column's name, and what its unit is in seconds.
+_STEP_TIME = {
+    **dict.fromkeys(("msstep", "msperstep", "mssteps", "steptimems", "timestepms", "timeperstepms"), 1e-3),
+    **dict.fromkeys(("sstep", "sperstep", "timepersteps"), 1.0),
+}
+_RATE = (
+    *("imgs", "imgss", "imagess", "videos", "videoss", "samples", "sampless", "framess", "fps", "imgsec", "imagessec"),
+    *("imagespersecond", "throughputimgs", "throughputimgss", "throughputimagess", "throughputsampless"),
+)
+_CARDS = ("cards", "devices", "npus", "gpus", "numcards", "numdevices", "卡数")
+_BATCH = ("batchsize", "batch", "bs", "batchsizepercard", "batchsizeperdevice", "批大小")
 _SAMPLING = (15, 20, 25, 30, 40, 50, 250)  # steps that samplers usually take
 # With one of these a step is not one batch on each card.
 _NOT_ONE_BATCH = frozenset(
@@ -28,6 +36,7 @@ _NOT_ONE_BATCH = frozenset(
         "iterations",
     )
 )
+_COUNT = 100_000
 _PARAMETERS = ("paramsm", "params", "parametersm", "parameters", "参数m", "参数量m")
 _IDENTITY = ("modelname", "model", "name", "backbone", "scale", "dataset", "traindataset", "modelversion", "variant")
 _PROSE_PARAMETERS = re.compile(
@@ -71,14 +80,16 @@ def throughput_mismatch(card: Card) -> Iterator[Finding]:
     """
     for record in figures.records(card):
         cells = record.cells
-        rate_cell = next((cells[name] for name in _RATE if name in cells), None)
+        rate_cell, cards_cell, batch_cell = (
+            next((cells[name] for name in names if name in cells), None) for names in (_RATE, _CARDS, _BATCH)
+        )
         unit = next((name for name in _STEP_TIME if name in cells), None)
-        if rate_cell is None or unit is None or "cards" not in cells or "batchsize" not in cells:
+        if rate_cell is None or unit is None or cards_cell is None or batch_cell is None:
             continue
         if not _NOT_ONE_BATCH.isdisjoint(cells):
             continue
         cards, batch, step, rate = (
-            figures.number(cell.text) for cell in (cells["cards"], cells["batchsize"], cells[unit], rate_cell)
+            figures.number(cell.text) for cell in (cards_cell, batch_cell, cells[unit], rate_cell)
         )
         if cards is None or batch is None or step is None or rate is None or not float(step) or not float(rate):
             continue
@@ -86,14 +97,16 @@ def throughput_mismatch(card: Card) -> Iterator[Finding]:
         half = figures.half_unit(step) * _STEP_TIME[unit]
         low, high = images / (seconds + half), images / max(seconds - half, 1e-9)
         slack = figures.half_unit(rate)
-        if unit == "sstep" and any(low / count - slack <= float(rate) <= high / count + slack for count in _SAMPLING):
+        if _STEP_TIME[unit] == 1 and any(
+            low / count - slack <= float(rate) <= high / count + slack for count in _SAMPLING
+        ):
             continue  # of a generator: a step is one of those that make an image
         if not low * (1 - _TOLERANCE) - slack <= float(rate) <= high * (1 + _TOLERANCE) + slack:
             yield Finding(
                 rate_cell.start,
                 rate_cell.end,
                 f"expected about {images / seconds:.2f}, which is {cards} x {batch} in {cells[unit].text} "
-                f"{_UNITS[unit]}, found {rate}",
+                f"{'s' if _STEP_TIME[unit] == 1 else 'ms'}/step, found {rate}",
             )
 
 
@@ -119,7 +132,7 @@ def parameters_mismatch(card: Card) -> Iterator[Finding]:
     first: dict[tuple[tuple[str, str], ...], str] = {}
     for record in figures.records(card):
         column = next((name for name in _PARAMETERS if name in record.cells), None)
-        value = figures.number(record.cells[column].text) if column is not None else None
+        value = _millions(record.cells[column].text) if column is not None else None
         identity = tuple((name, figures.plain(record.cells[name].text)) for name in _IDENTITY if name in record.cells)
         if column is None or value is None or not identity:
             continue
@@ -146,9 +159,17 @@ def parameters_mismatch(card: Card) -> Iterator[Finding]:
 
 def _stated_parameters(record: figures.Record) -> Iterator[str]:
     for name in _PARAMETERS:
-        value = figures.number(record.cells[name].text) if name in record.cells else None
+        value = _millions(record.cells[name].text) if name in record.cells else None
         if value is not None:
             yield value
+
+
+def _millions(cell: str) -> str | None:
+    """The number of parameters in millions; one from 100,000 on is a count."""
+    value = figures.number(cell)
+    if value is None or float(value) < _COUNT:
+        return value
+    return f"{float(value) / 1e6:.6f}"
 
 
 @rule("C003", "title-mismatch", WARNING)

@@ -18,6 +18,7 @@ from hubpkg.lint.rules import Edit, Finding, Fix, Options, Rule, Severity
 from hubpkg.lint.source import LARGEST, Card, encode
 
 STANDARD_INPUT = "-"
+_NO_CARDS = frozenset(("readme.md", "readme_cn.md"))  # the hub's validator passes over them too
 _WORTH_A_PROCESS = 300  # cards; for fewer, a second process costs more than it saves
 _MOST = 1000  # findings of a rule on a card that are told; a text made for it could have a million
 _ROUNDS = 10  # of fixing; a fix seldom makes way for another one
@@ -49,7 +50,7 @@ class Fixed:
 
 
 def find(paths: Sequence[str], configuration: Configuration) -> list[str]:
-    """The cards that ``paths`` mean: files as they are named, and in folders all ``*.md`` that are not excluded.
+    """The cards that ``paths`` mean: files as they are named; in folders all ``*.md`` but READMEs and what is excluded.
 
     A symbolic link to a folder is followed when it is named, and not inside of a folder, where it may be a loop.
     """
@@ -61,7 +62,9 @@ def find(paths: Sequence[str], configuration: Configuration) -> list[str]:
         for folder, folders, files in os.walk(path):
             folders[:] = sorted(name for name in folders if not name.startswith("."))
             for name in sorted(files):
-                if name.endswith(".md") and not configuration.is_excluded(file := os.path.join(folder, name)):  # noqa: PTH118 - much quicker
+                if not name.endswith(".md") or name.lower() in _NO_CARDS:
+                    continue
+                if not configuration.is_excluded(file := os.path.join(folder, name)):  # noqa: PTH118 - much quicker
                     found[file] = None
     return list(found)
 

@@ -127,7 +127,7 @@ _COLUMNS = {
         "top5精度",
     ),
     "acc": ("acc", "accuracy", "准确率", "精度", "avgaccuracy"),
-    "map": ("map", "boxmap", "mapbox"),
+    "map": ("map", "boxmap", "mapbox", "map05095", "map5095"),
 }
 _KIND = {spelling: kind for kind, spellings in _COLUMNS.items() for spelling in spellings}
 
@@ -255,8 +255,8 @@ def _advice(name: str) -> str:
 def evaluation_table_mismatch(card: Card) -> Iterator[Finding]:
     """``evaluation`` or ``accuracy`` differs from the card's own table, at the precision that is printed.
 
-    The row is found by the asset's link, then by its file's name, then by the model's name. A card with no row of
-    its own, or with several that differ, is left alone.
+    The row is found by the asset's link, then by its file's name, then by the model's name; one of another dataset is
+    not the card's. A card with no row of its own, or with several that differ, is left alone.
 
     Why:
         Two numbers for one file: one of them was not measured on it, and nobody can tell which.

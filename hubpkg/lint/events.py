@@ -13,6 +13,11 @@ from hubpkg.lint.values import KEYS, Field, Value
 _DEEPEST = 32  # levels; a card has three
 _NOT_IN_YAML = re.compile("[^\\t\\n\\r\\x20-\\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _BREAK = re.compile("\r\n?|[\n\x85\u2028\u2029]")  # YAML breaks lines at more characters than '\n'
+# Problems that are told at the place where the thing began, and what they are for people.
+_BEGAN_BEFORE = {
+    "could not find expected ':'": "a line that is no 'key: value'",
+    "found unexpected end of stream": "a quote that is not closed",
+}
 _QUOTES = ("'", '"')
 _BLOCKS = ("|", ">")
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -46,8 +51,12 @@ def read(text: str, base: int) -> list[Field]:
     try:
         return builder.build()
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        raise RefusedError(builder.offset(mark) if mark else 0, str(error.problem or error.context)) from None
+        problem = str(error.problem or error.context)
+        # Where it gives up is a line or the whole text later than where such a thing begins.
+        marks = (error.problem_mark, error.context_mark)
+        mark = next(filter(None, reversed(marks) if problem in _BEGAN_BEFORE else marks), None)
+        message = _BEGAN_BEFORE.get(problem, problem)
+        raise RefusedError(builder.offset(mark) if mark else 0, message) from None
     except yaml.YAMLError as error:
         raise RefusedError(0, str(error).partition("\n")[0]) from None
     except (ValueError, OverflowError) as error:  # an escape such as "\UFFFFFFFF"
@@ -91,7 +100,9 @@ class _Builder:
         value = Value(self._base + self.offset(event.start_mark), self._base + self.offset(event.end_mark))
         if isinstance(event, yaml.ScalarEvent):
             value.text = event.value
-            value.style = "quoted" if event.style in _QUOTES else "block" if event.style in _BLOCKS else "plain"
+            # With a tag it is what the tag says, and begins with it.
+            block = event.style in _BLOCKS or event.tag is not None
+            value.style = "block" if block else "quoted" if event.style in _QUOTES else "plain"
             value.end = value.start + len(self._text[value.start - self._base : value.end - self._base].rstrip())
         elif isinstance(event, yaml.SequenceStartEvent):
             value.style, value.items = "list", []

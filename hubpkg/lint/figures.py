@@ -2,11 +2,11 @@
 
 import re
 from collections import Counter
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import NamedTuple
 
 from hubpkg.lint.source import Card, Cell, Table
-from hubpkg.lint.values import Value
+from hubpkg.lint.values import Value, datasets
 
 # A metric's name, which ends in no digit, and its number: 'top1acc77.27', 'TRP@FAR=1%:98.53', 'acc1.72e-05'.
 PART = re.compile(r"\s*(?P<name>\S*?[^\d.\s])(?P<number>\d+(?:\.\d+)?(?:e-?\d+)?)\s*")
@@ -15,7 +15,14 @@ _NUMBER = re.compile(r"[*~≈\s]*(?P<number>\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+[.,]
 _THOUSANDS = re.compile(r",(?=\d{3}(?:\D|$))")
 _NOT_LETTER = re.compile(r"[\W_]+")
 _DATASET = ("dataset", "traindataset", "testdataset", "数据集")
-_NAMES = ("modelname", "model", "name", "modelversion", "network", "模型", "模型名称", "模型版本", "网络")
+_NAMES = (
+    *("modelname", "model", "name", "modelversion", "network", "architecture", "variant"),
+    *("模型", "模型名称", "模型版本", "网络"),
+)
+_LABEL = re.compile(r"\[([^\[\]]*)\]\([^()\s]*\)")  # a Markdown link, which is called by its text
+_TAG = re.compile(r"<[a-zA-Z/][^<>]*>")
+# Names of datasets that are one, of which none is the other's beginning.
+_SAME_DATASET = {"imagenet1k": "imagenet2012", "ilsvrc2012": "imagenet2012", "imagenet": "imagenet2012"}
 
 
 class Metric(NamedTuple):
@@ -76,7 +83,7 @@ def metrics(card: Card) -> list[Metric]:
 
 def number(text: str) -> str | None:
     """The number that a cell holds, with a point before its decimals and no unit; None if it holds another text."""
-    match = _NUMBER.fullmatch(text)
+    match = _NUMBER.fullmatch(_TAG.sub("", text) if "<" in text else text)
     return _THOUSANDS.sub("", match["number"]).replace(",", ".") if match is not None else None
 
 
@@ -148,19 +155,50 @@ def own_records(card: Card) -> tuple[list[Record], str]:
             record for record in everything if any(_names(cell.text, text) for text in wanted for cell in record.row)
         ]
         if found:
-            return found, how
+            return _of_dataset(card, found, known=_listed()), how
     names = {plain(card.text_of("model-name")), plain(card.title.text) if card.title is not None else ""} - {""}
-    dataset = plain(card.text_of("train-dataset"))
     found = []
     for record in everything:
         name = next((record.cells[key] for key in _NAMES if key in record.cells), None)
-        trained = next((plain(record.cells[key].text) for key in _DATASET if key in record.cells), "")
-        if name is not None and plain(name.text) in names and (not trained or not dataset or trained == dataset):
+        if name is not None and plain(_LABEL.sub(r"\1", _TAG.sub("", name.text))) in names:
             found.append(record)
-    return found, "model name"
+    return _of_dataset(card, found), "model name"
+
+
+def _of_dataset(card: Card, found: list[Record], known: frozenset[str] | None = None) -> list[Record]:
+    """Those of the records that are of the card's dataset, or name none, or one that is not ``known``, where given."""
+    dataset = plain(card.text_of("train-dataset"))
+    named = [
+        (record, next((plain(record.cells[key].text) for key in _DATASET if key in record.cells), ""))
+        for record in found
+    ]
+    own = [record for record, name in named if name and _is_same_dataset(name, dataset)]
+    if own or not dataset:
+        return own or found
+    return [record for record, name in named if not name or (known is not None and _canonical(name) not in known)]
+
+
+@cache
+def _listed() -> frozenset[str]:
+    return frozenset(map(plain, datasets()))
+
+
+def _canonical(dataset: str) -> str:
+    return _SAME_DATASET.get(dataset, dataset)
+
+
+def _is_same_dataset(one: str, other: str) -> bool:
+    one, other = sorted((_canonical(one), _canonical(other)), key=len)
+    # 'coco' is 'coco2017' and 'mscoco', but 'cifar10' is not 'cifar100'.
+    return other.endswith(one) or (other.startswith(one) and not (one[-1].isdigit() and other[len(one)].isdigit()))
 
 
 def _names(cell: str, text: str) -> bool:
     """Whether a cell links to ``text``, a URL or a file's name, and not to one that it is only a part of."""
     at = cell.find(text) if text else -1
-    return at >= 0 and cell[at + len(text) : at + len(text) + 1] in ("", ")", ">", '"', "'", " ", "?", "#")
+    while at >= 0:
+        before, after = cell[at - 1 : at] if at else "", cell[at + len(text) : at + len(text) + 1]
+        if not (before.isalnum() or before in tuple("-_.")) and after in ("", *")>\"' ?#`]"):
+            return True
+        at = cell.find(text, at + 1)
+    return False

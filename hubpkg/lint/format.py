@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from hubpkg.lint.rules import ERROR, WARNING, Edit, Finding, Fix, quote, replace, rule
 from hubpkg.lint.source import LARGEST, Card, encode
-from hubpkg.lint.values import KEYS
+from hubpkg.lint.values import KEYS, NAMES
 
 _NOT_UTF8 = re.compile("[\udc80-\udcff]+")
 # Control characters, and those that are not seen: zero-width ones, and those that turn the direction of text.
@@ -14,28 +14,40 @@ _INVISIBLE = re.compile(
 )
 _PLAIN = bytes((9, 10, 13, *range(32, 127)))
 _FULLWIDTH = re.compile(r"^[ \-]*([^\s:：#][^:：\n]*)(：)[ \t]*", re.MULTILINE)
+# No space after the colon, or one that is none to YAML.
+_NO_GAP = re.compile(r"^ *(?:- +)?([a-z0-9\-]+):([^\S \t\r\n]*)(?=[^\s:])", re.MULTILINE)
 _EXACT_DELIMITER = re.compile(r"---[ \t]*\Z")
 _UNSAFE = re.compile(
-    r"<(?:[ \t\r\n/]*(?P<tag>(?i:script|iframe|object|embed|applet|form|input|button|style|link|meta|base|frame"
-    r"|frameset|svg))(?=[\s/>]|\Z)"
+    r"<(?:[ \t\r\n]*(?P<tag>(?i:script|iframe|object|embed|applet|form|input|button|select|textarea|style|link|meta"
+    r"|base|frame|frameset|svg|template|noscript|plaintext|xmp|portal|isindex))(?=[\s/>]|\Z)"
     r"|[a-zA-Z][^<>]*?[\s/\"'](?P<event>[oO][nN][a-zA-Z]{3,})[ \t\r\n]*=)"
 )
-_MAYBE_SCHEME = re.compile(r":(?:(?<=(?i:script:))|(?<=(?i:data:)))")
-_SCHEME = re.compile(r"[\x00-\x20]*(javascript|vbscript|data):(?!image/(?:png|gif|jpe?g|webp)[;,])", re.IGNORECASE)
+# A tag with all its attributes, in whose quotes '<' and '>' may stand; and one of them.
+_TAG = re.compile(r"<[a-zA-Z][^\s/<>=]*+(?:[^<>\"'=]|=\s*+(?:\"[^\"]*+\"|'[^']*+')?|[\"'])*+")
+_ATTRIBUTE = re.compile(
+    r"[\s/\"'](?P<name>[^\s=\"'/<>]++)\s*+=\s*+(?:\"(?P<double>[^\"]*+)\"|'(?P<single>[^']*+)'|(?P<bare>[^\s\"'<>]++))"
+)
+_EVENT = re.compile(r"on[a-z]{3,}", re.IGNORECASE)
+_MAYBE_SCHEME = re.compile(r":(?:(?<=(?i:script:))|(?<=(?i:data:)))|&[#a-zA-Z]")
+# Browsers take no account of control characters and space here.
+_NO_ACCOUNT = re.compile(r"[\x00-\x20]+")
+_LONGEST_SCHEME = 1000  # characters of a URL in which its scheme is looked for
+_SCHEME = re.compile(r"(javascript|vbscript|data):(?!image/(?:png|gif|jpe?g|webp)[;,])", re.IGNORECASE)
 _RULE_LINE = re.compile(r"-{3,}[ \t]*\Z")
 _NO_SPACE = re.compile(r"##(?<!###)#{0,4}(?=[^\s#!{\d\\])")
 _INDENT = 4  # characters before a heading: at most three spaces, and the break
 _REVERSED = re.compile(r"(?<![\]\w`])\(([^()\[\]\r\n]{1,80})\)\[((?:https?://|\./|\.\./|#)[^\[\]\s]+)\]")
 _BRACKETS = re.compile(r"\[(?<=\)\[)")  # ')[', searched for by its rarer character
-_GAP = re.compile(r"(\[[^\[\]\r\n]{1,200}\])([ \t]+)\((?:https?://)[^()\s]+\)")
+# '[1] (https://...)' is how a list of references may be written.
+_GAP = re.compile(r"(\[(?!\^?\d+\])[^\[\]\r\n]{1,200}\])([ \t]+)\((?:https?://)[^()\s]+\)")
 
 
 @rule("F001", "yaml-invalid", ERROR, fixable=True)
 def yaml_invalid(card: Card) -> Iterator[Finding]:
     """The front matter is not YAML, or is no mapping of keys to values.
 
-    The other rules go on with the lines that can be read. Two kinds can be fixed: full-width colons after keys, and a
-    value that is a lone dash.
+    The other rules go on with the lines that can be read. Three kinds can be fixed: full-width colons after keys, keys
+    with no space after their colon, and an evaluation that is a lone dash.
 
     Why:
         The hub's validator stops at the first such card, and its client can't load the model: neither sees one field.
@@ -48,7 +60,19 @@ def yaml_invalid(card: Card) -> Iterator[Finding]:
     """
     if card.yaml_error is None:
         return
-    offset, reason = card.yaml_error
+    found = _usual_fault(card)
+    if found is None:
+        yield _told(card, *card.yaml_error)
+        return
+    left = _left_by(card, found) if found.fix is not None else None
+    yield found if left is None else found._replace(fix=None)
+    if left is not None:
+        yield _told(card, *left)
+
+
+def _usual_fault(card: Card) -> Finding | None:
+    """What is written otherwise than YAML wants it, if it can be fixed, and its fix."""
+    offset, _ = card.yaml_error or (0, "")
     front = card.text[card.front.start : card.front.end]
     colons = [
         Edit(card.front.start + match.start(2), card.front.start + match.end(), ": ")
@@ -58,29 +82,48 @@ def yaml_invalid(card: Card) -> Iterator[Finding]:
     if colons:
         edits = tuple(edit if not _ends_line(card, edit.end) else edit._replace(text=":") for edit in colons)
         message = f"expected ': ' after a key, found the full-width colon '：' ({len(colons)} times)"
-        yield Finding(colons[0].start, colons[0].start + 1, message, _if_it_helps(card, Fix(edits)))
-        return
+        return Finding(colons[0].start, colons[0].start + 1, message, Fix(edits))
+    joined = [match.span(2) for match in _NO_GAP.finditer(front) if match[1] in NAMES]
+    if joined:
+        edits = tuple(Edit(card.front.start + start, card.front.start + end, " ") for start, end in joined)
+        message = f"expected ': ' after a key, found no space after the colon ({len(joined)} times)"
+        return Finding(edits[0].start - 1, edits[0].start, message, Fix(edits))
     dashes = [field.value for field in card.front.fields if field.value.text == "-" and field.value.style == "plain"]
     if dashes and any(value.start <= offset <= value.end for value in dashes):
-        fix = Fix(tuple(Edit(value.start, value.end, '"-"') for value in dashes))
         message = "expected a value, found '-', with which YAML begins a list; leave the key out, or put it in quotes"
-        yield Finding(dashes[0].start, dashes[0].end, message, _if_it_helps(card, fix))
-        return
+        fix = Fix(tuple(Edit(value.start, value.end, '"-"') for value in dashes))
+        # Of another key it would be a wrong value still, and what is right is nobody's to guess.
+        guessed = dashes != [field.value for field in card.front.fields if field.name == "evaluation"]
+        return Finding(dashes[0].start, dashes[0].end, message, None if guessed else fix)
+    return None
+
+
+def _left_by(card: Card, found: Finding) -> tuple[int, str] | None:
+    """What YAML still refuses when a finding is fixed, at its place in the card as it is."""
+    text = card.text
+    edits = found.fix.edits if found.fix is not None else ()
+    for edit in reversed(edits):
+        text = text[: edit.start] + edit.text + text[edit.end :]
+    left = Card(card.path, encode(text)).yaml_error
+    if left is None:
+        return None
+    offset = left.offset
+    for edit in edits:
+        if edit.start < offset:
+            offset = max(edit.start, offset - len(edit.text) + edit.end - edit.start)
+    return offset, left.message
+
+
+def _told(card: Card, offset: int, reason: str) -> Finding:
     if card.text[offset : offset + 1] == ":":
-        reason = "a second ': ' in a line; put the value in quotes"
-    yield Finding(offset, min(offset + 1, len(card.text)), f"expected YAML, found: {reason}")
+        before = card.text[max(card.text.rfind("\n", 0, offset), card.text.rfind("\r", 0, offset)) + 1 : offset]
+        second = "a second ': ' in a line; put the value in quotes"
+        reason = second if ": " in before else "a key where none can stand; look at its indent and at the lines before"
+    return Finding(offset, min(offset + 1, len(card.text)), f"expected YAML, found: {reason}")
 
 
 def _ends_line(card: Card, offset: int) -> bool:
     return card.text[offset : offset + 1] in ("", "\n", "\r")
-
-
-def _if_it_helps(card: Card, fix: Fix) -> Fix | None:
-    """The fix, if YAML reads the front matter with it."""
-    text = card.text
-    for edit in reversed(fix.edits):
-        text = text[: edit.start] + edit.text + text[edit.end :]
-    return fix if Card(card.path, encode(text)).yaml_error is None else None
 
 
 @rule("F002", "front-matter-delimiters", ERROR, fixable=True)
@@ -191,9 +234,16 @@ def not_utf8(card: Card) -> Iterator[Finding]:
     """
     if card.is_utf8:
         return
+    if _is_utf16(card):
+        yield Finding(0, 2, "expected UTF-8, found UTF-16; save the card as UTF-8")
+        return
     for match in _one_a_line(card, _NOT_UTF8):
         shown = " ".join(f"{ord(c) - 0xDC00:02x}" for c in match[0][:8])
         yield Finding(match.start(), match.end(), f"expected UTF-8, found the bytes {shown}")
+
+
+def _is_utf16(card: Card) -> bool:
+    return card.text[:2] in ("\udcff\udcfe", "\udcfe\udcff")
 
 
 def _one_a_line(card: Card, pattern: re.Pattern[str]) -> Iterator[re.Match[str]]:
@@ -218,6 +268,8 @@ def invisible_character(card: Card) -> Iterator[Finding]:
     Good:
         python train.py
     """
+    if _is_utf16(card):
+        return  # half of it is, and not-utf8 says why
     unusual = card.data.translate(None, _PLAIN).decode("utf-8", "surrogateescape")
     if not _INVISIBLE.search(unusual) and "\ufeff" not in unusual:
         return
@@ -265,23 +317,52 @@ def unsafe_html(card: Card) -> Iterator[Finding]:
     """
     text = card.text
     if text.find("<", card.body_start) >= 0:
-        for match in _UNSAFE.finditer(card.prose, card.body_start):
-            yield _unsafe(match)
+        yield from _unsafe(card.prose, card.body_start, len(text))
     if text.count("<", 0, card.front.end) > text.count("<http", 0, card.front.end):
+        yield from _unsafe(text, 0, card.front.start)
         for field in card.front.fields:
-            if "<" in field.value.text and (found := _UNSAFE.search(text, field.value.start, field.value.end)):
-                yield _unsafe(found)
+            if "<" in field.value.text:
+                yield from _unsafe(text, field.value.start, field.value.end)
     if _MAYBE_SCHEME.search(text, card.body_start):
         for link in card.links:
-            if found := _SCHEME.match(link.url):
-                message = f"expected a link that leads somewhere, found the scheme {quote(found[1].lower())}"
-                yield Finding(link.start, link.end, message)
+            if link.kind not in ("href", "src") and (scheme := _unsafe_scheme(link.url)):
+                yield Finding(link.start, link.end, _LEADS_NOWHERE.format(quote(scheme)))
 
 
-def _unsafe(match: re.Match[str]) -> Finding:
-    if match["tag"]:
-        return Finding(*match.span("tag"), f"expected no element that acts, found <{match['tag'].lower()}>")
-    return Finding(*match.span("event"), f"expected no event attribute, found {quote(match['event'].lower())}")
+_LEADS_NOWHERE = "expected a link that leads somewhere, found the scheme {}"
+
+
+def _unsafe(text: str, start: int, end: int) -> Iterator[Finding]:
+    """What acts in the HTML between two offsets, told once where both ways to read a tag find it."""
+    events = set()
+    for match in _UNSAFE.finditer(text, start, end):
+        if match["tag"]:
+            yield Finding(*match.span("tag"), f"expected no element that acts, found <{match['tag'].lower()}>")
+        else:
+            events.add(match.start("event"))
+            yield Finding(*match.span("event"), f"expected no event attribute, found {quote(match['event'].lower())}")
+    for tag in _TAG.finditer(text, start, end):
+        if "=" not in tag[0]:
+            continue
+        for match in _ATTRIBUTE.finditer(text, *tag.span()):
+            place, name = match.span("name"), match["name"]
+            if _EVENT.fullmatch(name):
+                if place[0] not in events:
+                    yield Finding(*place, f"expected no event attribute, found {quote(name.lower())}")
+                continue
+            group = match.lastgroup or "bare"
+            if scheme := _unsafe_scheme(match[group]):
+                yield Finding(*match.span(group), _LEADS_NOWHERE.format(quote(scheme)))
+
+
+def _unsafe_scheme(url: str) -> str:
+    """The scheme of a URL that runs code, whatever it is hidden by; or ``""``."""
+    if "&" in url:
+        import html
+
+        url = html.unescape(url)
+    match = _SCHEME.match(_NO_ACCOUNT.sub("", url[:_LONGEST_SCHEME])) if ":" in url else None
+    return match[1].lower() if match is not None else ""
 
 
 @rule("F009", "code-block-unclosed", ERROR)

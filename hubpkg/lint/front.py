@@ -8,15 +8,21 @@ are told, and the line-based reading stands, so that the rules go on.
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import NamedTuple
 
 from hubpkg.lint.values import KEYS, NAMES, Field, Value, resolve
 
-_PAIR = re.compile(r"([ \t]*)(-[ \t]+)?([^\s:：#\-'\"\[{&*!|>%@`][^:：]*?)[ \t]*([:：])(?:([ \t]*)(\S.*?))?[ \t]*$")
+# Indent, bullet, key with the space after it, colon, gap, value; of a line without the space at its end.
+_PAIR = re.compile(r"([ \t]*+)(-[ \t]++)?([^\s:：#\-'\"\[{&*!|>%@`][^:：]*+)([:：])(\s*+)(.*)", re.DOTALL)
 _WORD = re.compile(r"[^\W\d_][\w \-]*\Z")
 _DASH = re.compile(r"( *)-[ \t]*$")
 _SIMPLE_LIST = re.compile(r"\[[\w. ]+(?:, ?[\w. ]+)*\]$")
 _PLAIN = bytes((10, 13, *range(32, 127)))  # characters that YAML gives no meaning beyond the line's form
+_CLOSING = {'"': '"', "'": "'", "[": "]", "{": "}"}
+_NOT_A_DOCUMENT = "did not find expected <document start>"
+# What YAML says of a line because the one before it was read as the beginning of its key.
+_AFTER_A_LINE = frozenset(("mapping values are not allowed in this context", "did not find expected key"))
 _INDICATORS = frozenset("-?:,[]{}#&*!|>'\"%@`")
 
 
@@ -40,13 +46,58 @@ def read(text: str, start: int, end: int) -> tuple[list[Field], YamlError | None
     try:
         return events.read(source, start), None
     except events.RefusedError as error:
-        return fields, YamlError(start + error.offset, error.message)
+        refused = _culprit(text, start, fields, YamlError(start + error.offset, error.message))
+    dashes = {field.value.start for field in fields if field.value.text == "-" and field.value.style == "plain"}
+    if not dashes:
+        return fields, refused
+    # 'evaluation: -' is frequent, and the rest of such a card is YAML: read it with another character there.
+    source = "".join("x" if start + at in dashes else character for at, character in enumerate(source))
+    with suppress(events.RefusedError):
+        fields = events.read(source, start)
+        for value in (field.value for field in fields):
+            value.text = "-" if value.start in dashes else value.text
+    return fields, refused
+
+
+def _culprit(text: str, start: int, fields: list[Field], error: YamlError) -> YamlError:
+    """The error where people made it, which may be some lines before the place at which YAML gives up."""
+    entries = (entry for field in fields for entry in (field.value, *field.value.items))
+    inner = [field.value for entry in entries for field in entry.fields]
+    for value in sorted((*(field.value for field in fields), *inner), key=lambda value: value.start):
+        if value.start <= error.offset and (opening := _left_open(value)):
+            return YamlError(value.start, f"{opening} that is not closed")
+    begin = max(text.rfind("\n", start, error.offset), text.rfind("\r", start, error.offset), start - 1) + 1
+    before = [(at, line) for at, line in _lines(text[start:begin]) if line.strip() and line.lstrip()[0] != "#"]
+    if not before:
+        return error
+    if error.message == _NOT_A_DOCUMENT:
+        first, line = before[0]
+        return YamlError(start + first + len(line) - len(line.lstrip()), "an indent that the next keys have not")
+    at, line = before[-1]
+    is_first = ": " not in text[begin : error.offset]
+    pair = _PAIR.match(line)
+    no_pair = (pair is None or pair[4] != ":") and not _DASH.match(line)
+    if error.message in _AFTER_A_LINE and is_first and no_pair:
+        return YamlError(start + at + len(line) - len(line.lstrip()), "a line that is no 'key: value'")
+    return error
+
+
+def _left_open(value: Value) -> str:
+    """The quote or bracket that a value begins with and does not close, in words."""
+    first = value.text[:1]
+    if value.style != "plain" or first not in _CLOSING:
+        return ""
+    if first in "[{":
+        return f"a bracket '{first}'" if value.text.count(first) > value.text.count(_CLOSING[first]) else ""
+    rest = value.text[1:].replace("\\\\", "").replace('\\"', "") if first == '"' else value.text[1:].replace("''", "")
+    return f"a quote {first}" if first not in rest else ""
 
 
 def key_of(line: str) -> str | None:
     """The hub's English name of the key in ``line``, or None if it holds no such key."""
     match = _PAIR.match(line)
-    return None if match is None else match[3] if match[3] in NAMES else KEYS.get(match[3])
+    key = match[3].rstrip() if match is not None else ""
+    return key if key in NAMES else KEYS.get(key)
 
 
 def _lines(text: str) -> Iterator[tuple[int, str]]:
@@ -101,7 +152,8 @@ class _Reader:
         for found in self.fields:
             value = found.value
             if value.items:
-                value.start, value.end = value.items[0].start, value.items[-1].end
+                if text[value.start : value.start + 1] != "[":
+                    value.start, value.end = value.items[0].start, value.items[-1].end
                 self.simple = self.simple and (
                     value.text != "" or all(item.style != "mapping" or item.fields for item in value.items)
                 )
@@ -124,28 +176,29 @@ class _Reader:
         return True
 
     def _read_line(self, line: str, start: int) -> None:
-        match = _PAIR.match(line)
+        match = _PAIR.match(line.rstrip())
         if match is None:
             self._read_other(line, start)
             return
         indent, bullet, key, colon, gap, raw = match.groups()
+        key = key.rstrip()
         at = match.start(3)
         name = key if key in NAMES else KEYS.get(key)
-        if name is None and (colon != ":" or (raw is not None and not gap)):
+        if name is None and (colon != ":" or (raw and not gap)):
             self._read_other(line, start)  # text with a colon in it, such as a URL on a line of its own
             return
-        spaced = colon == ":" and (raw is None or bool(gap)) and "\t" not in line[:at]
+        spaced = colon == ":" and (not raw or (bool(gap) and gap.isascii())) and "\t" not in line[:at]
         self.simple = (
             self.simple and spaced and (key in NAMES or (_WORD.match(key) is not None and resolve(key) == key))
         )
-        if raw is None:
+        if not raw:
             value = Value(start + match.end(4), start + match.end(4))
         elif raw[0] in _INDICATORS or ": " in raw or " #" in raw or raw[-1] == ":" or "\t" in raw:
             value, plain = _special(raw, start + match.start(6))
             self.simple = self.simple and plain
         else:
             value = Value(start + match.start(6), start + match.end(6), raw)
-        found = Field(key, name or key, start + at, start + match.end(3), value)
+        found = Field(key, name or key, start + at, start + at + len(key), value)
         if bullet is not None:
             self._open_entry(start, len(indent))
             self._put(found, at)
@@ -164,7 +217,10 @@ class _Reader:
         shown = line.strip()
         if shown[0] == "#" or self.parent is None:
             return
-        value = self.own[-1].value if self.entry is not None and self.own else self.parent.value
+        inner = self.entry is not None and bool(self.own)
+        if len(line) - len(line.lstrip()) <= (self.column if inner else 0):
+            return  # YAML takes it for no part of the value before it
+        value = self.own[-1].value if inner else self.parent.value
         if value.style in ("plain", "block"):
             value.text = f"{value.text} {shown}".lstrip()
         at = start + line.find(shown)

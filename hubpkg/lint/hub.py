@@ -9,8 +9,9 @@ import re
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Any
+from urllib.parse import urlsplit
 
-from hubpkg.lint import naming
+from hubpkg.lint import blocks, front, naming
 from hubpkg.lint.asset import FORMATS
 from hubpkg.lint.rules import ERROR, Finding, quote, rule
 from hubpkg.lint.source import Card
@@ -26,24 +27,20 @@ _ASSET_FIELDS = ("asset-link", "asset-sha256", "file-format")
 _MAY_HOLD_A_COLON = ("repo-link", "asset", "evaluation")
 _DELIMITERS = 2
 _LONGEST_READ_SLOWLY = 1 << 16  # characters
-_CALENDAR = re.compile(r"\d{4}-\d\d-\d\d(?:[Tt \t].*)?")
+_CALENDAR = re.compile(
+    r"\d{4}-\d\d-\d\d|\d{4}-\d\d?-\d\d?(?:[Tt]|[ \t]+)\d\d?:\d\d:\d\d(?:\.\d*)?(?:[ \t]*(?:Z|[-+]\d\d?(?::\d\d)?))?"
+)
 _ALIAS = re.compile(r"(?:^|[\s:,\[{])\*[^\s,\[\]{}]")
 _SCHEME_AND_HOST = re.compile(r"https?://[\w.%\-]+")
 _SCHEME = re.compile(r"[^/:]+:")
 _TREE_AT = 2  # of a link's parts: owner, repository, "tree" or "blob", branch, folder
 _PARTS = (2, 4, 5)  # how many the validator takes
+_UNDERLINE = re.compile(r"[ \t>]*[=\-]+[ \t]*")
 # A line that YAML reads as the card's parser does: no quotes, tags, anchors, lists in brackets, comments or block text.
-_VALUE = r"(?:<?https?:[^\t\n:# ]*|[A-Za-z0-9(][^\t\n:#]*)"
+_VALUE = r"(?:<?https?:[^\t\n:# ]*|[A-Za-z0-9(][^\t\n\r:#]*+)"
 _USUAL = re.compile(
-    rf"(?:[a-z][a-z\-]*: *(?<= ){_VALUE}|[a-z][a-z\-]*: *|- *|(?:- +| +)[a-z][a-z0-9\-]*: +{_VALUE}|) *\r?"
+    rf"(?:[a-z][a-z\-]*+: *+(?<= ){_VALUE}|[a-z][a-z\-]*+: *+|- *+|(?:- ++| ++)[a-z][a-z0-9\-]*+: ++{_VALUE}|) *+\r?"
 )
-# As its Markdown parser has them: with no space after the marks, and in quotes.
-_HEADING = re.compile(r"^(?P<quote>[ >]*>)?(?P<indent> *)#[^\n]*(?P<colon>:)[ #\r]*$", re.MULTILINE)
-_LOOKED_BACK = 4096  # characters in which the list or the HTML begins that a line is in
-_DEEPEST_INDENT = 3  # spaces; more of them make code
-_ITEM = re.compile(r" *(?:[*+\-]|\d+\.) ")
-_HTML = re.compile(r"^ *<([a-z][a-z0-9]*)\b[^<>]*>", re.MULTILINE)
-_UNDERLINED = re.compile(r"(?P<colon>:)[ \r]*\n *[=\-]+[ \r]*$", re.MULTILINE)
 
 
 def _is_chinese(card: Card) -> bool:
@@ -55,24 +52,20 @@ def _header(card: Card) -> dict[Any, Any] | str:
     """The front matter as the validator reads it, or why it can't."""
     if len(card.delimiters) != _DELIMITERS:
         return "delimiters"
-    lines = card.text[card.front.start : card.front.end].split("\n")
+    read = card.text[card.front.start : card.front.end].replace("\r\n", "\n").replace("\r", "\n")
     # It reads 'evaluation: -' as 'evaluation: no', and changes each other dash of that line with it.
-    claims_nothing = any("evaluation: -" in line for line in lines)
-    if claims_nothing:
-        lines = [line.replace("-", "no") if "evaluation: -" in line else line for line in lines]
-    if (
-        (card.yaml_error is None or claims_nothing)
-        and all(map(_USUAL.fullmatch, lines))
-        and _only_assets_are_indented(lines)
-    ):
-        header = {field.key: field.value.resolved for field in card.front.fields}
-        return header | {"evaluation": "no"} if claims_nothing else header
+    lines = [line.replace("-", "no") if "evaluation: -" in line else line for line in read.split("\n")]
+    source = "\n".join(lines)
+    fields, error = card.front.fields, card.yaml_error
+    if source != read:
+        fields, error = front.read(source, 0, len(source))
+    if error is None and all(map(_USUAL.fullmatch, lines)) and _only_assets_are_indented(lines):
+        return {field.key: field.value.resolved for field in fields}
     import yaml
 
     try:
         # The validator's parser is PyYAML's own, which refuses some of what the C parser takes, and takes seconds for a
         # text that is no card's. Aliases could grow a small text without bound.
-        source = "\n".join(lines)
         if "&" in source and _ALIAS.search(source):
             return "an alias"
         loader = yaml.SafeLoader if len(source) <= _LONGEST_READ_SLOWLY else yaml.CSafeLoader
@@ -179,7 +172,7 @@ def hub_value(card: Card) -> Iterator[Finding]:
 
 def _is_refused_date(value: Value) -> bool:
     # The parser leaves a date such as 2023-02-30 as text; the validator's YAML stops at it.
-    text = value.text
+    text = value.text if value.style == "plain" else ""
     return text[:1].isdigit() and bool(_CALENDAR.fullmatch(text)) and isinstance(value.resolved, str)
 
 
@@ -246,7 +239,19 @@ def hub_repo_link(card: Card) -> Iterator[Finding]:
     )
 
 
+def _is_url(link: str) -> bool:
+    if not _SCHEME.match(link.partition("#")[0]):
+        return False
+    try:
+        urlsplit(link)
+    except ValueError:  # such as an open bracket, or a host with characters that are no host's
+        return False
+    return True
+
+
 def _is_taken(link: str) -> bool:
+    if not _is_url(link):
+        return False
     hosts = _SCHEME_AND_HOST.findall(link)
     if len(hosts) != 1 or not re.search(r"https?://.*.com", link):
         return False
@@ -284,7 +289,7 @@ def hub_asset(card: Card) -> Iterator[Finding]:
             if name not in entry:
                 yield Finding(start, end, f"expected the key {name} in this asset, found it missing")
         link, form = entry.get("asset-link"), entry.get("file-format", "ckpt")
-        if link is not None and not (isinstance(link, str) and _SCHEME.match(link.strip("<>"))):
+        if link is not None and not (isinstance(link, str) and _is_url(link.strip("<>"))):
             yield Finding(start, end, f"expected a link, found {quote(str(link))}")
         if not isinstance(form, str) or form.lower() not in FORMATS:
             yield Finding(start, end, f"expected one of {', '.join(FORMATS)}, found {quote(str(form))}")
@@ -303,29 +308,21 @@ def hub_heading(card: Card) -> Iterator[Finding]:
     Good:
         ## Usage
     """
-    if _is_chinese(card) or (":\n" not in card.text and ":\r" not in card.text and "#" not in card.text):
+    if _is_chinese(card) or len(card.delimiters) != _DELIMITERS:
         return
-    for pattern in (_HEADING, _UNDERLINED):
-        for match in pattern.finditer(card.prose, card.body_start):
-            start, end = match.span("colon")
-            if pattern is _UNDERLINED or not _is_elsewhere(card, match):
-                yield Finding(start, end, "expected a heading without a colon at its end")
-                return  # as the validator does
-
-
-def _is_elsewhere(card: Card, match: re.Match[str]) -> bool:
-    """Whether a line with the marks of a heading is code, or in a list or a block of HTML, where none is read."""
-    indent = len(match["indent"]) - (1 if match["quote"] else 0)
-    if indent > _DEEPEST_INDENT:
-        return True
-    before = card.prose[max(card.body_start, match.start() - _LOOKED_BACK) : match.start()]
-    if indent > 0:
-        text = [line for line in before.splitlines() if line.strip()]
-        first = next((line for line in reversed(text) if line[:1] != " " or _ITEM.match(line)), "")
-        if _ITEM.match(first):
-            return True
-    blocks = list(_HTML.finditer(before))
-    return bool(blocks) and f"</{blocks[-1][1]}>" not in before[blocks[-1].end() :]
+    lines = card.lines
+    colons = [number for number, line in enumerate(lines) if line.rstrip(" \t#").endswith(":")]
+    if not any(
+        "#" in lines[number] or _UNDERLINE.fullmatch("".join(lines[number + 1 : number + 2])) for number in colons
+    ):
+        return
+    opening, closing = (card.position(at).line for at in card.delimiters)
+    for number, text in blocks.headings([*lines[: opening - 1], *lines[closing:]]):
+        if text.endswith(":"):
+            index = number if number < opening - 1 else number + closing - opening + 1
+            at = card.starts[index] + lines[index].rindex(":")
+            yield Finding(at, at + 1, "expected a heading without a colon at its end")
+            return  # as the validator does
 
 
 @rule("H008", "hub-english-card", ERROR, targets=("hub",), collection=True)

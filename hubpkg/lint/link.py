@@ -25,6 +25,13 @@ _MOVING = frozenset(
 )
 _RESERVED = ("example.com", "example.org", "example.net")  # what stands there until a publisher has a repository
 _ANCHOR = re.compile(r"<[a-zA-Z][^<>]*?\b(?:id|name)[ \t]*=[ \t]*[\"']?([^\"'\s<>]+)")
+# Headings in HTML, lists and quotes have names too.
+_OTHER_HEADING = re.compile(
+    r"<h[1-6]\b[^<>]*>(?P<html>[^\n]{0,500}?)</h[1-6]>"
+    r"|^(?=[ \t]*[>*+\-\d])[ \t>]*(?:(?:[*+\-]|\d+[.)])[ \t]+)?#{1,6}[ \t]+(?P<text>[^\r\n]*)",
+    re.IGNORECASE | re.MULTILINE,
+)
+_EMPHASIS = re.compile(r"(?<![^\W_])_+(?=\S)|(?<=\S)_+(?![^\W_])")
 _MARKUP = re.compile(r"!?\[([^\[\]]*)\](?:\([^()]*\)|\[[^\[\]]*\])|<[^<>]*>")
 _SCHEME = re.compile(r"[a-zA-Z][a-zA-Z0-9+.\-]*:")
 _MALFORMED = re.compile(
@@ -193,14 +200,22 @@ def _anchors(card: Card) -> set[str]:
     """What a link within the card can lead to: each heading's name as hubs make it, and the names given in HTML."""
     anchors = {match[1].lower() for match in _ANCHOR.finditer(card.prose, card.body_start)}
     seen: dict[str, int] = {}
-    for heading in ([card.title] if card.title is not None else []) + card.headings:
-        text = heading.text.lower()
+    headings = [heading.text for heading in ([card.title] if card.title is not None else []) + card.headings]
+    others = [match["html"] or match["text"] or "" for match in _OTHER_HEADING.finditer(card.prose, card.body_start)]
+    for heading in (*headings, *others):
+        text = heading.lower()
         if "[" in text or "<" in text:
             text = _MARKUP.sub(lambda match: match[1] or "", text)
-        slug = "".join(c for c in text.strip().replace(" ", "-") if c.isalnum() or c in "-_")
+        slug = _slug(text)
         count = seen[slug] = seen.get(slug, -1) + 1
         anchors.add(f"{slug}-{count}" if count else slug)
+        if "_" in slug:
+            anchors.add(_slug(_EMPHASIS.sub("", text)))
     return anchors
+
+
+def _slug(text: str) -> str:
+    return "".join(c for c in text.strip().replace(" ", "-") if c.isalnum() or c in "-_")
 
 
 @rule("L005", "relative-link", WARNING)
@@ -234,7 +249,7 @@ def relative_link(card: Card) -> Iterator[Finding]:
 def _lies_beside(card: Card, url: str) -> bool:
     path = unquote(re.split("[?#]", url)[0])
     try:
-        return bool(path) and "\0" not in path and (Path(card.path).parent / path).exists()
+        return bool(path) and path[0] != "/" and "\0" not in path and (Path(card.path).parent / path).exists()
     except (OSError, ValueError):
         return False
 

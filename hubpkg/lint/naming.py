@@ -5,13 +5,12 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from functools import cache
-from pathlib import Path
 
 from hubpkg.lint import figures
 from hubpkg.lint.rules import ERROR, WARNING, Finding, quote, replace, rule
 from hubpkg.lint.source import Card
+from hubpkg.lint.values import datasets
 
-_DATASETS = Path(__file__).with_name("hub-datasets.txt")
 _UID = re.compile(r"""(["'])(?P<uid>[A-Za-z][\w.\-]*(?:/[\w.\-]+){0,2}/(?P<release>\d+\.\d+(?:\.\d+)?)/[\w.\-]+)\1""")
 _RELEASE = re.compile(r"\d+\.\d+(?:\.\d+)?")
 _NO_DATASET = frozenset(("", "none", "na", "no", "null"))
@@ -113,8 +112,9 @@ def dataset_unlisted(card: Card) -> Iterator[Finding]:
     Good:
         train-dataset: coco2017
     """
-    value = figures.scalar(card, "train-dataset")
-    if value is None or not value.resolved or card.path.endswith("_cn.md"):
+    field = card.fields.get("train-dataset")
+    value = field.value if field is not None else None
+    if value is None or not value.text or not value.resolved or card.path.endswith("_cn.md"):
         return
     known = datasets()
     unlisted = [piece for piece in value.text.split("_") if piece not in known]
@@ -133,13 +133,6 @@ def dataset_unlisted(card: Card) -> Iterator[Finding]:
         if figures.plain(value.text) in _NO_DATASET:
             hint = "; leave the key out"
     yield Finding(value.start, value.end, f"expected datasets of the hub's list, found {quote(value.text)}{hint}", fix)
-
-
-@cache
-def datasets() -> frozenset[str]:
-    """The names that the hub's client takes in train-dataset."""
-    lines = _DATASETS.read_text(encoding="utf-8").splitlines()
-    return frozenset(line for line in lines if not line.startswith("#"))
 
 
 @cache

@@ -11,6 +11,8 @@ from hubpkg.lint.rules import ERROR, Rule
 
 FORMATS = ("text", "json", "sarif", "github")
 _SARIF_SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
+_MANY = 50  # findings, from which on a summary names the rules
+_MOST = 3  # rules that it names
 _WIDEST = 120  # characters of a line that is shown
 _BEFORE = 80  # of them, those before the place where a long line is cut
 
@@ -39,19 +41,25 @@ def as_text(reports: Iterable[Report]) -> Iterator[str]:
         yield f"  {' ' * at}{'^' * width}"
 
 
-def summary(reports: Sequence[Report], cards: int, known: int) -> str:
-    """One line: how many findings on how many cards."""
+def summary(reports: Sequence[Report], cards: int, known: int) -> Iterator[str]:
+    """How many findings on how many cards, in a line; of many, in another one, the rules that found most of them."""
     fixable = sum(report.finding.fix is not None for report in reports)
     errors = sum(report.severity == ERROR for report in reports)
     kept = f"; {known} more in the baseline" if known else ""
     if not reports:
-        return f"{_count(cards, 'card')}: nothing found{kept}"
+        yield f"{_count(cards, 'card') if cards else 'no card'}: nothing {'found' if cards else 'checked'}{kept}"
+        return
     touched = len({report.card.path for report in reports})
     hint = f"; {fixable} can be fixed with --fix" if fixable else ""
-    return (
+    yield (
         f"{_count(cards, 'card')}: {_count(errors, 'error')} and {_count(len(reports) - errors, 'warning')} "
         f"on {touched} of them{hint}{kept}"
     )
+    groups = list(count_by_rule(reports).values())
+    if len(reports) >= _MANY and len(groups) > _MOST:
+        shown = ", ".join(f"{len(group)} {group[0].rule.name}" for group in groups[:_MOST])
+        rest = sum(map(len, groups[_MOST:]))
+        yield f"most: {shown}; {rest} others: --statistics counts them by rule, --ignore leaves a rule out"
 
 
 def _count(number: int, noun: str) -> str:

@@ -16,6 +16,7 @@ LARGEST = 1 << 20  # bytes of a card that are read; the largest on the hub has 7
 
 _NEAR = 1 << 14  # characters in which lines are counted each time that a place is asked for
 _LINE = re.compile(r"\r\n?|\n")
+_LONE_CR = re.compile(r"\r(?!\n)")
 _BODY = re.compile(r"(?:^|(?<=\r))[^\s#]", re.MULTILINE)
 _HEADING = re.compile(r"(?:^\ufeff?|(?<=\r))(#{1,6})[ \t]+([^\r\n]*?)[ \t]*(?=[\r\n]|\Z)", re.MULTILINE)
 # These begin with the break before the line: searching for a character is far quicker than trying at each.
@@ -25,7 +26,8 @@ _FENCE_OR_HEADING = re.compile(
 _SETEXT = re.compile(r"[\n\r] {0,3}([^\s>#|`~+*\-<][^\r\n]*?)[ \t]*\r?\n {0,3}=+[ \t]*(?=[\r\n]|\Z)")
 _CLOSING_HASHES = re.compile(r"(?:^|[ \t]+)#+$")
 _SPAN = r"`(?<!``)(`{0,7}+)(?:(?!\n[ \t]*\n).)+?(?<!`)`\1(?!`)"
-_COMMENT = r"<!--.*?(?:-->|\Z)"
+# '<!-->' is a whole comment to browsers. One that is not closed goes on to the end if it begins a line.
+_COMMENT = r"<!--(?:-?>|.*?(?:--!?>|\Z))"
 _SPAN_OR_COMMENT = {
     (True, True): re.compile(f"{_COMMENT}|{_SPAN}", re.DOTALL),
     (True, False): re.compile(_SPAN, re.DOTALL),
@@ -39,11 +41,17 @@ _TABLE = re.compile(
     r"((?:\n[^\n|]*+\|[^\n]*+)*+)",
     re.MULTILINE,
 )
+# An HTML table whose cells each stand for themselves; a card's are short.
+_HTML_TABLE = re.compile(
+    r"<table\b[^<>]*>(?P<rows>(?:(?!</?table\b|(?:row|col)span).){0,65536}?)</table>", re.IGNORECASE | re.DOTALL
+)
+_HTML_ROW = re.compile(r"<tr\b[^<>]*>(?P<row>.*?)(?=</tr>|<tr\b|\Z)", re.IGNORECASE | re.DOTALL)
+_HTML_CELL = re.compile(r"<t[dh]\b[^<>]*>\s*+(?P<cell>.*?)(?=</?t[dhr]\b|\Z)", re.IGNORECASE | re.DOTALL)
 _LINK = re.compile(
-    r"\[(?P<text>(?:[^\[\]\\]|\\.|!?\[[^\[\]]{0,500}\](?:\([^()\s]{0,1000}\))?){0,1000}+)\]"
+    r"(?<!\\)\[(?P<text>(?:[^\[\]\\]|\\.|!?\[[^\[\]]{0,500}\](?:\([^()\s]{0,1000}\))?){0,1000}+)\]"
     r"\([ \t]*(?:<(?P<angle>[^<>\n]*)>|(?P<url>[^\s()<>]*+(?:\([^\s()]*\)[^\s()<>]*+)*+))"
     r"(?:[ \t\r\n]+(?:\"[^\"]*\"|'[^']*'))?[ \t]*\)"
-    r"|\[(?P<label>[^\[\]\r\n]+)\]:[ \t]*<?(?P<defined>[^\s<>]+)>?"
+    r"|\[(?P<label>[^\[\]\r\n^][^\[\]\r\n]*)\]:[ \t]*<?(?P<defined>[^\s<>]+)>?"
 )
 _ANGLE = re.compile(
     r"<(?:(?P<auto>[a-zA-Z][a-zA-Z0-9+.\-]{1,31}:[^\s<>]*)>"
@@ -295,7 +303,10 @@ class Card:
 
     @_once
     def prose(self) -> str:
-        """The text with all characters of code, comments and what stands before the body made spaces; offsets hold."""
+        """The text with all characters of code, comments and what stands before the body made spaces; offsets hold.
+
+        A line that ends in CR alone ends in LF here.
+        """
         at = self.body_start
         parts = [" " * (at - 1), "\n"] if at else []
         for fence in self.fences:
@@ -303,18 +314,22 @@ class Card:
             at = fence.end
         parts.append(self.text[at:])
         prose = "".join(parts)
+        if "\r" in prose:
+            prose = _LONE_CR.sub("\n", prose)
         pattern = _SPAN_OR_COMMENT.get(("`" in prose, "<!--" in prose))
         return prose if pattern is None else pattern.sub(_blank, prose)
 
     @_once
     def tables(self) -> list[Table]:
         """The body's tables."""
-        if "-|" not in self.text and "- |" not in self.text and ":|" not in self.text and ": |" not in self.text:
-            return []
-        return [
+        text = self.text
+        html = list(_html_tables(self.prose, self.body_start)) if "<table" in text or "<TABLE" in text else []
+        if "-|" not in text and "- |" not in text and ":|" not in text and ": |" not in text:
+            return html
+        return html + [
             Table(
-                _cells(self.text, match.start(1), match.end(1)),
-                [_cells(self.text, a + 1, b) for a, b in _line_spans(self.text, match.start(2), match.end(2))],
+                _cells(text, match.start(1), match.end(1)),
+                [_cells(text, a + 1, b) for a, b in _line_spans(self.prose, match.start(2), match.end(2))],
                 match.start(1),
             )
             for match in _TABLE.finditer(self.prose, self.body_start)
@@ -356,6 +371,10 @@ def _spaces(match: re.Match[str]) -> str:
 
 
 def _blank(match: re.Match[str]) -> str:
+    if match[0].startswith("<!--") and not match[0].endswith(">"):
+        before = match.string[match.string.rfind("\n", 0, match.start()) + 1 : match.start()]
+        if before.strip(" "):
+            return match[0]
     return _blanked(match[0])
 
 
@@ -369,6 +388,19 @@ def _line_spans(text: str, start: int, end: int) -> Iterable[tuple[int, int]]:
     """Of each line from ``start``, an offset of a line break, to ``end``: the offsets of the breaks around it."""
     breaks = [m.start() for m in re.finditer("\n", text[start:end])]
     return pairwise([*(start + at for at in breaks), end])
+
+
+def _html_tables(prose: str, start: int) -> Iterator[Table]:
+    for table in _HTML_TABLE.finditer(prose, start):
+        rows = [
+            [
+                Cell(text := cell["cell"].rstrip(), cell.start("cell"), cell.start("cell") + len(text))
+                for cell in _HTML_CELL.finditer(prose, *row.span("row"))
+            ]
+            for row in _HTML_ROW.finditer(prose, *table.span("rows"))
+        ]
+        if len(rows) > 1 and len({len(row) for row in rows}) == 1 and rows[0]:
+            yield Table(rows[0], rows[1:], table.start())
 
 
 def _cells(text: str, start: int, end: int) -> list[Cell]:

@@ -16,7 +16,7 @@ _END = re.compile(r"\s*\Z")
 
 @rule("T001", "heading-colon", ERROR, fixable=True)
 def heading_colon(card: Card) -> Iterator[Finding]:
-    """A heading ends in a colon.
+    """A heading ends in a colon, or the title does.
 
     Why:
         The hub's validator rejects the card.
@@ -27,7 +27,7 @@ def heading_colon(card: Card) -> Iterator[Finding]:
     Good:
         ## Usage
     """
-    for heading in card.headings:
+    for heading in ([card.title] if card.title is not None else []) + card.headings:
         if heading.text[-1:] in _COLONS:
             start = heading.start + len(heading.text.rstrip(":： \t"))
             fix = replace(start, heading.end, "") if start > heading.start else None

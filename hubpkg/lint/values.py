@@ -3,6 +3,8 @@
 import datetime as dt
 import re
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from typing import Any, Literal
 
 # The keys of Chinese cards, and those of English ones that are written with spaces or capitals.
@@ -38,6 +40,8 @@ KEYS = {
 }
 
 NAMES = frozenset((*KEYS.values(), "allow-cache-ckpt", "asset-mirrors"))
+
+_DATASETS = Path(__file__).with_name("hub-datasets.txt")
 
 Style = Literal["plain", "quoted", "block", "list", "mapping", "alias"]
 
@@ -146,6 +150,13 @@ class Field:
     start: int
     end: int
     value: Value
+
+
+@cache
+def datasets() -> frozenset[str]:
+    """The names that the hub's client takes in train-dataset."""
+    lines = _DATASETS.read_text(encoding="utf-8").splitlines()
+    return frozenset(line for line in lines if not line.startswith("#"))
 
 
 def resolve(text: str) -> Any:

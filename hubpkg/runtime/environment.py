@@ -5,10 +5,15 @@ import platform
 import re
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
 import hubpkg
+from hubpkg import manifest
 from hubpkg.runtime import framework
 
 
@@ -38,6 +43,32 @@ def commit() -> str | None:
     if _git(here.parent, "ls-files", "--error-unmatch", here.name) is None:  # another project's, around an install
         return None
     return _git(here.parent, "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
+
+
+def lock() -> str | None:
+    """SHA-256 of the lock file of the checkout that hubpkg runs from; None outside its own checkout."""
+    file = Path(__file__).parents[2] / "constraints.txt"
+    return manifest.record(file).sha256 if file.is_file() and commit() is not None else None
+
+
+def packages() -> dict[str, str]:
+    """The versions of what is installed of all that hubpkg can need to build, by name."""
+    found: dict[str, str] = {}
+    waiting = [("hubpkg", frozenset(("build", "runtime", "onnxruntime")))]
+    while waiting:
+        name, extras = waiting.pop()
+        try:
+            distribution = metadata.distribution(name)
+        except metadata.PackageNotFoundError:  # of an extra that is not installed
+            continue
+        if name != "hubpkg":
+            found[canonicalize_name(name)] = distribution.version
+        for requirement in map(Requirement, distribution.requires or ()):
+            wanted = [{"extra": extra} for extra in extras] or [{"extra": ""}]
+            needed = requirement.marker is None or any(map(requirement.marker.evaluate, wanted))
+            if needed and canonicalize_name(requirement.name) not in (*found, "hubpkg"):
+                waiting.append((requirement.name, frozenset(requirement.extras)))
+    return found
 
 
 def _git(folder: Path, *arguments: str) -> str | None:

@@ -1,11 +1,12 @@
 """MindSpore, set up so that its users see none of the noise that they can do nothing about."""
 
 import atexit
+import re
 import signal
 import threading
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from importlib import metadata
@@ -96,6 +97,31 @@ def uninterrupted() -> Iterator[None]:
             signal.signal(number, handler)
         if received:
             signal.raise_signal(next(iter(received)))
+
+
+@contextmanager
+def explained(what: str, recipe: Mapping[str, Any]) -> Iterator[None]:
+    """Say in one line what MindSpore and NumPy say in many.
+
+    Raises:
+        HubpkgError: in place of theirs, that ``what`` was expected to run on images of the recipe's size.
+    """
+    try:
+        yield
+    except (RuntimeError, TypeError, ValueError, MemoryError) as error:
+        where = f"{what}, images of {recipe['image_size']}x{recipe['image_size']}"
+        if isinstance(error, MemoryError) or re.search("alloc|memory", str(error), re.IGNORECASE):
+            raise HubpkgError(
+                f"{where}: expected memory enough, found too little ({reason(error)}); try a smaller batch_size, in "
+                "training with grad_accumulation, or smaller images"
+            ) from None
+        raise HubpkgError(f"{where}: expected it to run, found {type(error).__name__}: {reason(error)}") from None
+
+
+def reason(error: Exception) -> str:
+    """The line of a message of MindSpore's that says something: others are empty, ruled, or headings between rules."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    return next((line.rstrip(".") for line in lines if line and not line.startswith("-")), "no reason given")
 
 
 def _quiet_exit(cell: type) -> None:

@@ -1,9 +1,10 @@
 """Run an engine over a dataset: images -> predictions."""
 
+import base64
 import json
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
@@ -16,13 +17,66 @@ from hubpkg.predictions import TOP_K, Journal, Prediction
 from hubpkg.progress import track
 from hubpkg.runtime import datasets, engines, workers
 
+_NO_CLASS = -1
+# A prediction in 44 bytes, where the object takes a kilobyte; places for more classes than there are hold no class.
+_ROW = np.dtype([("classes", "<i4", TOP_K), ("logits", "<f4", TOP_K + 1)])
+
+
+class Predictions(Iterable[Prediction]):
+    """What is known of the images of a split, in their order.
+
+    Attributes:
+        rows: of each image, the classes and logits of its prediction, as an array.
+    """
+
+    def __init__(self, images: datasets.Images) -> None:
+        """Know nothing yet of ``images``."""
+        self._images = images
+        self.rows = np.full(len(images), np.array((_NO_CLASS, np.nan), _ROW))
+
+    @property
+    def known(self) -> NDArray[np.bool_]:
+        """Whether there is a prediction, of each image."""
+        found: NDArray[np.bool_] = self.rows["classes"][:, 0] != _NO_CLASS
+        return found
+
+    def add(self, indices: Sequence[int], logits: NDArray[np.float32]) -> None:
+        """Take the largest of ``logits``, of shape (images, classes), for the images at ``indices``."""
+        order = np.argsort(-logits, axis=1, kind="stable")[:, : TOP_K + 1]
+        self.rows["classes"][indices, : order.shape[1]] = order[:, :TOP_K]
+        self.rows["logits"][indices, : order.shape[1]] = np.take_along_axis(logits, order, 1)
+
+    def add_earlier(self, predictions: Iterable[Prediction], wanted: Iterable[int]) -> None:
+        """Take those of ``predictions`` that are of the images at ``wanted``."""
+        index = {self._images.names[i]: i for i in wanted}
+        for prediction in predictions:
+            if prediction.image in index and max(prediction.classes) < self._images.classes:
+                row = self.rows[index[prediction.image]]
+                row["classes"][: len(prediction.classes)] = prediction.classes
+                row["logits"][: len(prediction.ranked)] = prediction.ranked
+
+    def of(self, indices: Iterable[int]) -> Iterator[Prediction]:
+        """The predictions of the images at ``indices``, which are known."""
+        for index in indices:
+            classes, logits = (self.rows[index][field] for field in ("classes", "logits"))
+            known = tuple(classes[classes != _NO_CLASS].tolist())
+            ranked = [
+                float(str(logit)) for logit in logits[~np.isnan(logits)]
+            ]  # the shortest text that is this float32
+            label = int(self._images.labels[index])
+            yield Prediction(self._images.names[index], label, known, tuple(ranked[:TOP_K]), *ranked[TOP_K:])
+
+    def __iter__(self) -> Iterator[Prediction]:
+        """Those of all images; all are known."""
+        return self.of(range(len(self.rows)))
+
 
 @dataclass(frozen=True)
 class Run:
     """What a network says of a dataset.
 
     Attributes:
-        predictions: of every image once, in their order.
+        predictions: of every image; in a group of processes, only the first one has all.
         images_per_second: those predicted in this run, over the wall time of its loop, decoding included; None if
             all were predicted before.
         resumed: how many were predicted by an earlier run that was stopped.
@@ -30,7 +84,7 @@ class Run:
         journal: to be removed when the predictions are kept elsewhere.
     """
 
-    predictions: list[Prediction]
+    predictions: Predictions
     images_per_second: float | None
     resumed: int
     engine: Mapping[str, Any]
@@ -48,64 +102,47 @@ def predict(task: engines.Task, engine: engines.Engine) -> Run:
     """The predictions of ``engine`` for the images of ``task``, every one once and in their order.
 
     Those that a run that was stopped has left in the journal are taken from there. In a group of processes each
-    predicts its share, and the first one gets them all; the others get none.
+    predicts its share, and the first one gets them all.
 
     Raises:
         LogitsError: logits are not finite.
         HubpkgError: an image can't be read, or the processes of the group do not evaluate the same.
     """
     group, images = workers.group(), task.split.images
-    journal = journal_of(task, engine)
+    journal, found = journal_of(task, engine), Predictions(images)
     share = group.share(len(images))
-    done = {index: journal.done[images.names[index]] for index in share if images.names[index] in journal.done}
-    missing = [index for index in share if index not in done]
-    counts = {"predicted": len(missing), "resumed": len(done)}
+    found.add_earlier(journal.earlier(), share)
+    known = found.known
+    missing = [index for index in share if not known[index]]
     started = time.perf_counter()
     if missing:
         recipe, size = task.recipe, engine.batch_size
-        engine(np.zeros((size, recipe["in_channels"], recipe["image_size"], recipe["image_size"]), np.float32))
+        shape = (size, recipe["in_channels"], recipe["image_size"], recipe["image_size"])
+        list(engine.each([np.zeros(shape, np.float32)]))
         started = time.perf_counter()  # compiled
-        batches = engines.padded(images.chosen(missing, None), recipe, size)
+        batches = engine.each(engines.padded(images.chosen(missing, None), recipe, size))
         for start, batch in zip(count(0, size), track(batches, "evaluate", -(-len(missing) // size)), strict=False):
             indices = missing[start : start + size]
-            logits = engine(batch)[: len(indices)]
+            logits = batch[: len(indices)]
             if not np.isfinite(logits).all():
                 raise LogitsError(
                     f"expected finite logits, found others for an image of {images.names[indices[0]]} and the "
                     f"{len(indices) - 1} after it"
                 )
-            batch_done = {i: _prediction(images, i, row) for i, row in zip(indices, logits, strict=True)}
-            journal.add(batch_done.values())
-            done |= batch_done
-    journal.done.clear()
-    mine = {"key": journal.key, "seconds": time.perf_counter() - started, **counts}
-    if group.size == 1:
-        return _run_of(done, [mine], engine, journal)
-    found = [[index, *asdict(prediction).values()] for index, prediction in done.items()]
-    parts = [json.loads(part) for part in group.collect(json.dumps({**mine, "found": found}))]
+            found.add(indices, logits)
+            journal.add(found.of(indices))
+    seconds = time.perf_counter() - started
+    mine = {"key": journal.key, "seconds": seconds, "predicted": len(missing), "resumed": len(share) - len(missing)}
+    rows = base64.b64encode(found.rows[share.start :: share.step].tobytes()).decode()
+    parts = [json.loads(part) for part in group.collect(json.dumps({**mine, "rows": rows}))]
     if any(part["key"] != journal.key for part in parts):
         raise HubpkgError(
             f"expected all {group.size} processes to evaluate the same checkpoint on the same data by the same engine "
             "and code, found others; give each machine the same, and run it again"
         )
-    for part in parts:
-        for index, image, label, classes, logits, next_logit in part["found"]:
-            done[index] = Prediction(image, label, tuple(classes), tuple(logits), next_logit)
-    return _run_of(done if group.is_first else {}, parts, engine, journal)
-
-
-def _prediction(images: datasets.Images, index: int, logits: NDArray[np.float32]) -> Prediction:
-    order = np.argsort(-logits, kind="stable")[: TOP_K + 1].tolist()
-    ranked = tuple(float(str(logits[c])) for c in order)  # the shortest text that is this float32
-    return Prediction(
-        images.names[index], int(images.labels[index]), tuple(order[:TOP_K]), ranked[:TOP_K], *ranked[TOP_K:]
-    )
-
-
-def _run_of(
-    done: Mapping[int, Prediction], parts: Sequence[Mapping[str, Any]], engine: engines.Engine, journal: Journal
-) -> Run:
-    """What the processes, whose counts and seconds are ``parts``, have ``done`` together."""
+    for rank, part in enumerate(parts):
+        found.rows[rank :: group.size] = np.frombuffer(base64.b64decode(part["rows"]), _ROW)
+    parts = parts or [mine]  # of one that is not the first
     predicted, resumed = (sum(part[key] for part in parts) for key in ("predicted", "resumed"))
     rate = predicted / max(part["seconds"] for part in parts) if predicted else None
-    return Run([done[index] for index in sorted(done)], rate, resumed, engine.facts, journal)
+    return Run(found, rate, resumed, engine.facts, journal)

@@ -5,9 +5,11 @@ result is for ONNX Runtime alone: ``FastGelu`` is its own operator, and it takes
 """
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.polynomial import Polynomial
+from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, helper, numpy_helper, shape_inference
 
 _SLOPE = np.sqrt(8 / np.pi)
@@ -20,7 +22,7 @@ def optimized(model: ModelProto) -> ModelProto:
     graph = _Graph(model)
     found: dict[str, NodeProto] = {}
     for node in graph.nodes:
-        fused = _layer_norm(graph, node) or _gelu(graph, node)
+        fused = _layer_norm(graph, node) or _layer_norm_by_products(graph, node) or _gelu(graph, node)
         if fused is not None:
             found[fused.output[0]] = fused
     outputs = {output.name for output in model.graph.output}
@@ -66,11 +68,26 @@ class _Graph:
         """The nodes of that operator that take the value ``name``."""
         return [node for node in self._takers.get(name, []) if node.op_type == operator]
 
+    def made_by(self, operator: str, name: str) -> list[str]:
+        """What a node of that operator makes the value ``name`` of, nothing transposed; empty if none does."""
+        node = self.maker.get(name)
+        if node is None or node.op_type != operator:
+            return []
+        return [] if any(_attribute(node, key) for key in ("transA", "transB")) else list(node.input)
+
+    def constant(self, name: str) -> NDArray[np.float32] | None:
+        """The value of a constant."""
+        found = self._constants.get(name)
+        return None if found is None else numpy_helper.to_array(found)
+
     def scalar(self, name: str) -> float | None:
         """The value of a constant of one element."""
-        constant = self._constants.get(name)
-        array = None if constant is None else numpy_helper.to_array(constant)
+        array = self.constant(name)
         return float(array.item()) if array is not None and array.size == 1 else None
+
+
+def _attribute(node: NodeProto, name: str) -> Any:
+    return next((helper.get_attribute_value(found) for found in node.attribute if found.name == name), None)
 
 
 def _other(node: NodeProto, name: str) -> str:
@@ -93,15 +110,41 @@ def _layer_norm(graph: _Graph, squares: NodeProto) -> NodeProto | None:
             return None
         chain.append(takers[0])
         value = takers[0].output[0]
-    _, variance, deviation, normalised, rescaled, shifted = chain
-    axes = {attribute.name: attribute for attribute in squares.attribute}["axes"].ints
-    epsilon = graph.scalar(variance.input[1])
+    divided, variance, deviation, normalised, rescaled, shifted = chain
+    gamma, beta = _other(rescaled, normalised.output[0]), _other(shifted, rescaled.output[0])
+    weights, axes, epsilon = graph.constant(gamma), _attribute(squares, "axes"), graph.scalar(variance.input[1])
     if list(normalised.input) != [squares.input[0], deviation.output[0]] or len(axes) != 1 or epsilon is None:
         return None
-    gamma, beta = _other(rescaled, normalised.output[0]), _other(shifted, rescaled.output[0])
+    if weights is None or graph.scalar(divided.input[1]) != weights.size:
+        return None
     return helper.make_node(
         "LayerNormalization", [mean.input[0], gamma, beta], list(shifted.output), axis=axes[0], epsilon=epsilon
     )
+
+
+def _layer_norm_by_products(graph: _Graph, shifted: NodeProto) -> NodeProto | None:
+    """The normalisation of rows that ends with ``shifted``, in which products spread mean and scale over the rows."""
+    try:
+        rescaled, beta = shifted.input if shifted.op_type == "Add" else []
+        centred, scale = graph.made_by("Mul", rescaled)
+        inverse, row = graph.made_by("Gemm", scale)
+        gamma, _ = graph.made_by("Reshape", row)
+        one, deviation = graph.made_by("Div", inverse)
+        (variance,) = graph.made_by("Sqrt", deviation)
+        mean_square, epsilon_name = graph.made_by("Add", variance)
+        (squares,) = graph.made_by("ReduceMean", mean_square)
+        x, spread = graph.made_by("Sub", centred)
+        mean, ones_name = graph.made_by("Gemm", spread)
+        averaged = graph.made_by("ReduceMean", mean)
+    except ValueError:  # another operator, or one with other inputs
+        return None
+    ones, epsilon = graph.constant(ones_name), graph.scalar(epsilon_name)
+    axes = [_attribute(graph.maker[name], "axes") for name in (mean, mean_square)]
+    if averaged != [x] or graph.made_by("Mul", squares) != [centred, centred] or axes != [[-1], [-1]]:
+        return None
+    if epsilon is None or ones is None or not (ones == 1).all() or graph.scalar(one) != 1:
+        return None
+    return helper.make_node("LayerNormalization", [x, gamma, beta], list(shifted.output), axis=-1, epsilon=epsilon)
 
 
 def _gelu(graph: _Graph, sigmoid: NodeProto) -> NodeProto | None:

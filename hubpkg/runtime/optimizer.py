@@ -29,8 +29,9 @@ def adamw(network: Any, rates: Sequence[float], weight_decay: float) -> Any:
     groups = [
         {"params": decayed, "weight_decay": _Schedule(weight_decay / correction)},
         {"params": others, "weight_decay": 0.0},
-        {"order_params": network.trainable_params()},
     ]
+    groups = [group for group in groups if group["params"]]  # with others frozen, there may be none of a kind
+    groups.append({"order_params": network.trainable_params()})
     scaled = [float(rate) for rate in np.asarray(rates) * correction]
     return nn.AdamWeightDecay(groups, scaled, BETA1, BETA2, EPSILON)
 

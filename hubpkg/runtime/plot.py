@@ -1,10 +1,12 @@
-"""A picture of a sweep."""
+"""Pictures of sweeps and of training runs."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 _COLOUR = "#1f5fa8"
+_PALE = "#a9c4e4"
+_SMOOTHED = 20  # steps
 _WHOLE = 100  # ms, from which on no decimals are shown
 
 
@@ -71,6 +73,49 @@ def draw(path: Path, key: str, points: Sequence[Mapping[str, Any]], title: str) 
     axes.grid(color="#dddddd", linewidth=0.6)
     axes.set_axisbelow(True)
     figure.savefig(path, metadata={"Date": None})
+
+
+def draw_training(path: Path, log: Sequence[Mapping[str, Any]], title: str) -> None:
+    """Write the curves of a training run as SVG: loss and learning rate over steps, and accuracy where there is any.
+
+    Args:
+        path: the file.
+        log: the lines of the run's log.
+        title: what was trained, and on what.
+    """
+    load()
+    from matplotlib.figure import Figure
+
+    steps = [line for line in log if "loss" in line]
+    figure = Figure(figsize=(7, 5.5), layout="constrained")
+    losses, accuracies = figure.subplots(2, 1, sharex=True)
+    places, values, rates = _columns(steps, "step", "loss", "lr")
+    losses.plot(places, values, color=_PALE, linewidth=0.8, label="loss of a step")
+    losses.plot(places, _smoothed(values), color=_COLOUR, label=f"mean of {_SMOOTHED}")
+    losses.set(ylabel="loss")
+    losses.legend(frameon=False)
+    losses.set_title(title, loc="left")
+    lr = losses.twinx()
+    lr.plot(places, rates, color="#999999", linestyle="--", linewidth=0.8)
+    lr.set(ylabel="learning rate (dashed)")
+    lr.spines["right"].set_visible(True)
+    validated = [line for line in log if "validation" in line]
+    for kind, style in (("weights", "o-"), ("average", "s--")):
+        points = [(line["step"], line["validation"][kind]["top1"]) for line in validated if kind in line["validation"]]
+        if points:
+            accuracies.plot(*zip(*points, strict=True), style, color=_COLOUR, label=f"top-1 of the {kind}")
+    accuracies.set(xlabel="step", ylabel="% of the test images")
+    accuracies.legend(frameon=False)
+    for axes in (losses, accuracies):
+        axes.grid(color="#dddddd", linewidth=0.6)
+        axes.set_axisbelow(True)
+    figure.savefig(path, metadata={"Date": None})
+
+
+def _smoothed(values: Sequence[float]) -> list[float]:
+    """The mean of each value and those before it, ``_SMOOTHED`` in all where there are as many."""
+    windows = [values[max(0, end - _SMOOTHED) : end] for end in range(1, len(values) + 1)]
+    return [sum(window) / len(window) for window in windows]
 
 
 def _columns(points: Sequence[Mapping[str, Any]], *keys: str) -> list[list[Any]]:

@@ -8,7 +8,6 @@ import hashlib
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -73,7 +72,7 @@ def set_precision(network: Any, precision: str, recipe: Mapping[str, Any]) -> No
     except (RuntimeError, TypeError, ValueError) as error:
         raise HubpkgError(
             f"--precision: expected one that MindSpore {framework.version()} runs this network in on the "
-            f"{mindspore.get_context('device_target')}, such as float32, found {precision}: {_reason(error)}"
+            f"{mindspore.get_context('device_target')}, such as float32, found {precision}: {framework.reason(error)}"
         ) from None
     finally:
         mindspore.set_context(mode=mindspore.GRAPH_MODE)
@@ -92,15 +91,17 @@ def time_training(network: Any, recipe: Mapping[str, Any], precision: str | None
     """
     import mindspore
 
+    from hubpkg.runtime.step import Step
+
     if precision is not None:
         recipe = {**recipe, "amp_level": "O0"}
     count = recipe["batch_size"]
     label = f"time steps x{count}"
-    with _explained(label, recipe):
+    with framework.explained(label, recipe):
         labels = np.random.default_rng(1).integers(recipe["num_classes"], size=count).astype(np.int32)
         batch = mindspore.Tensor(_images(recipe, count)), mindspore.Tensor(labels)
-        cell = training.step_cell(network, recipe, [recipe["lr"]] * (training.WARMUP_STEPS + SAMPLES))
-        timed = _time(lambda: cell(*batch).asnumpy(), label, SAMPLES, training.WARMUP_STEPS)
+        cell = Step(network, {**recipe, "devices": 1}, [recipe["lr"]] * (training.WARMUP_STEPS + SAMPLES))
+        timed = _time(lambda: [output.asnumpy() for output in cell(*batch)], label, SAMPLES, training.WARMUP_STEPS)
     used = precision or training.precision_of(recipe)
     return Timing(engine="mindspore", batch_size=count, precision=used, **_setting(recipe), **timed)
 
@@ -130,7 +131,7 @@ def time_inference(
     """
     for count in batch_sizes:
         label = f"time x{count}"
-        with _explained(label, recipe):
+        with framework.explained(label, recipe):
             images = _images(recipe, count)
             wanted = LATENCY_SAMPLES if count == 1 else SAMPLES
             timed = _time(lambda: run(images), label, wanted, WARMUP)  # noqa: B023 - called now
@@ -162,18 +163,6 @@ def _time(call: Callable[[], Any], label: str, wanted: int, warmup: int) -> dict
     return {"compile_seconds": round(compile_ms / 1e3, 3), "warmup": warm, "ms": ms, "conditions": conditions}
 
 
-@contextmanager
-def _explained(label: str, recipe: Mapping[str, Any]) -> Iterator[None]:
-    """Say in one line what MindSpore and NumPy say in many."""
-    try:
-        yield
-    except (RuntimeError, TypeError, ValueError, MemoryError) as error:
-        raise HubpkgError(
-            f"{label} images of {recipe['image_size']}x{recipe['image_size']}: expected it to run, found "
-            f"{type(error).__name__}: {_reason(error)}; if memory is short, try fewer or smaller images"
-        ) from None
-
-
 def _until(wanted: int, fewest: int) -> Iterator[int]:
     started = time.perf_counter()
     for done in range(wanted):
@@ -187,12 +176,6 @@ def _milliseconds(call: Callable[[], Any]) -> float:
         started = time.perf_counter()
         call()
     return round((time.perf_counter() - started) * 1e3, 3)
-
-
-def _reason(error: Exception) -> str:
-    """The line of a message of MindSpore's that says something: others are empty, ruled, or headings between rules."""
-    lines = [line.strip() for line in str(error).splitlines()]
-    return next((line.rstrip(".") for line in lines if line and not line.startswith("-")), "no reason given")
 
 
 def parameters(network: Any) -> list[Parameter]:

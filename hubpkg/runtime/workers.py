@@ -10,11 +10,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cache
+from itertools import count as counter
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +25,20 @@ from hubpkg.runtime import framework
 
 _SCHEDULER, _WORKER = "MS_SCHED", "MS_WORKER"  # what msrun calls its processes, in MS_ROLE
 _LAUNCHED = "HUBPKG_LAUNCHED"  # in the environment of the processes that hubpkg starts by msrun
+_TOLD = ("engine: ", "train: ", "hubpkg: warning: ")  # how lines of the first worker begin that are passed on
 _LINES = 20  # of a worker's log in an error
 _PATIENCE = 10  # seconds for processes that were told to end
 _POLL_SECONDS = 0.2
+# Runs msrun so that Linux interrupts it when the process that started it ends, were it killed; argument: its id.
+_MSRUN = """
+import ctypes, os, runpy, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+if sys.platform == "linux":
+    PR_SET_PDEATHSIG = 1
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGINT)
+if os.getppid() == int(sys.argv.pop(1)):
+    runpy.run_module("mindspore.parallel.cluster.run", run_name="__main__", alter_sys=True)
+"""
 _LONGEST = timedelta(days=7)  # that one process waits for another
 
 
@@ -38,11 +50,13 @@ class Group:
         rank: which of them this is, from 0.
         size: how many there are.
         store: MindSpore's store of keys and values, which the first one keeps; None in a group of one.
+        turns: counts the collections, so that each has keys of its own.
     """
 
     rank: int
     size: int
     store: Any
+    turns: Iterator[int] = field(default_factory=counter)
 
     @property
     def is_first(self) -> bool:
@@ -57,13 +71,20 @@ class Group:
         """The ``value`` of each process by rank, to the first one, which waits for them; none to the others."""
         if self.size == 1:
             return [value]
+        turn = next(self.turns)
         if self.is_first:
-            return [value, *(self._received(rank) for rank in range(1, self.size))]
-        self.store.set(str(self.rank), value)
+            return [value, *(self._received(f"{turn}/{rank}") for rank in range(1, self.size))]
+        self.store.set(f"{turn}/{self.rank}", value)
         return []
 
-    def _received(self, rank: int) -> str:
-        while not (value := self.store.get(str(rank))):  # which does not wait in MindSpore 2.7
+    def wait_for_first(self) -> None:
+        """Let no process go on before the first one is here: collectives on the CPU do not wait long."""
+        if self.size > 1:
+            key = f"{next(self.turns)}/first"
+            self.store.set(key, "here") if self.is_first else self._received(key)
+
+    def _received(self, key: str) -> str:
+        while not (value := self.store.get(key)):  # which does not wait in MindSpore 2.7
             time.sleep(_POLL_SECONDS)
         return str(value, "utf-8")
 
@@ -134,7 +155,7 @@ def launch(count: int, options: str, arguments: Sequence[str], report: Callable[
         "GLOG_v": "3",  # msrun logs, as an error, that a worker has ended
     }
     command = [
-        *(sys.executable, "-m", "mindspore.parallel.cluster.run", "--join=True", f"--log_dir={logs}"),
+        *(sys.executable, "-c", _MSRUN, str(os.getpid()), "--join=True", f"--log_dir={logs}"),
         *(f"--worker_num={count}", f"--local_worker_num={count}", f"--master_port={_free_port()}"),
         # No worker has this number: their logs are not to be shown as they grow.
         *(f"--tail_worker_log={count}", *shlex.split(options), "python", "-m", "hubpkg", *arguments),
@@ -144,19 +165,16 @@ def launch(count: int, options: str, arguments: Sequence[str], report: Callable[
             command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, start_new_session=True
         )
     try:
-        failed = _wait(msrun, logs / "msrun.log")
+        failed = _wait(msrun, logs, report)
     except BaseException:
         msrun.send_signal(signal.SIGINT)  # ends the workers too, which are in sessions of their own
         _end(msrun)
         raise
     if failed:
         raise HubpkgError(
-            f"expected {count} workers to end well, found {failed}; what an evaluation predicted is kept: mend the "
-            f"cause, and run the command again\n{_last_words(logs)}"
+            f"expected {count} workers to end well, found {failed}; what was done is kept: mend the cause, and run the "
+            f"command again\n{_last_words(logs)}"
         )
-    for line in (logs / "worker_0.log").read_text(encoding="utf-8", errors="replace").splitlines():
-        if line.startswith(("engine: ", "hubpkg: warning: ")):
-            report(line)
     shutil.rmtree(logs)
 
 
@@ -167,10 +185,22 @@ def _free_port() -> int:
         return port
 
 
-def _wait(msrun: "subprocess.Popen[bytes]", log: Path) -> str | None:
-    """Wait for the end, and give what went wrong: msrun itself waits long after a worker's death for the scheduler."""
-    while msrun.poll() is None:
+def _wait(msrun: "subprocess.Popen[bytes]", logs: Path, report: Callable[[str], None]) -> str | None:
+    """Wait for the end, telling what the first worker says, and give what went wrong.
+
+    msrun itself waits long after a worker's death for the scheduler.
+    """
+    log, told, ended = logs / "msrun.log", 0, False
+    while not ended:
         time.sleep(_POLL_SECONDS)
+        ended = msrun.poll() is not None
+        with suppress(FileNotFoundError), (logs / "worker_0.log").open("rb") as said:
+            said.seek(told)
+            whole, _, _ = said.read().rpartition(b"\n")
+            told += len(whole) + bool(whole)
+            for line in whole.decode(errors="replace").splitlines():
+                if line.startswith(_TOLD):
+                    report(line)
         if death := re.search(rb"Worker process (\d+) exit with exception\. Error code: (-?\d+)", log.read_bytes()):
             time.sleep(1)  # in which msrun ends the other workers
             _end(msrun)

@@ -17,6 +17,7 @@ from mindspore.common.initializer import TruncatedNormal, initializer
 
 POSITION_CHANNELS = 32  # sine and cosine channels per axis
 POSITION_TEMPERATURE = 10000
+EPSILON = 1e-6  # of layer normalisation
 SMALL_GRID = 16  # tokens up to which a depth-wise convolution is faster as a matrix product on the CPU
 
 
@@ -96,7 +97,8 @@ class GELU(nn.Cell):
             return 0.5 * (x + magnitude * erf(0.7071067811865476 * magnitude))
         if self.fused:
             return ops.gelu(x, approximate="tanh")
-        return x * ops.sigmoid(1.5957691216057308 * (x + 0.044715 * x * x * x))  # (1 + tanh u) / 2 = sigmoid 2u
+        # (1 + tanh u) / 2 = sigmoid 2u, with u = (2 / pi)^0.5 * (x + 0.044715 x^3)
+        return x * ops.sigmoid(x * (1.5957691216057308 + 0.07135481627159 * (x * x)))
 
 
 def l2_normalize(x):
@@ -109,9 +111,27 @@ def dense(in_channels, out_channels):
     return nn.Dense(in_channels, out_channels, weight_init=TruncatedNormal(0.02), bias_init="zeros")
 
 
-def layer_norm(dim):
-    """Layer normalisation over the channels."""
-    return nn.LayerNorm([dim], epsilon=1e-6)
+class LayerNorm(nn.LayerNorm):
+    """Layer normalisation over the channels.
+
+    MindSpore's kernel is the right one on Ascend and for training. On the CPU it runs on one core, and its parts take
+    half of its time; products with a row spread what each token has over its channels, faster than broadcasting does.
+    """
+
+    def __init__(self, dim):
+        super().__init__([dim], epsilon=EPSILON)
+        self.channels = dim
+        self.on_cpu = mindspore.get_context("device_target") == "CPU"
+
+    def construct(self, x):
+        if not self.on_cpu or self.training or x.dtype != mindspore.float32:
+            return super().construct(x)
+        tokens = x.reshape((-1, self.channels))
+        mean = ops.ReduceMean(keep_dims=True)(tokens, -1)  # (tokens, 1)
+        centred = tokens - ops.MatMul()(mean, ops.ones((1, self.channels), mindspore.float32))
+        variance = ops.ReduceMean(keep_dims=True)(centred * centred, -1)
+        scale = ops.MatMul()(ops.Div()(1.0, ops.sqrt(variance + EPSILON)), self.gamma.reshape((1, self.channels)))
+        return ops.BiasAdd()(centred * scale, self.beta).reshape(x.shape)
 
 
 def layer_scale(dim, value):
@@ -223,17 +243,22 @@ class XCABlock(nn.Cell):
         self.gamma1 = layer_scale(dim, eta)
         self.gamma2 = layer_scale(dim, eta)
         self.gamma3 = layer_scale(dim, eta)
-        self.norm1 = layer_norm(dim)
+        self.norm1 = LayerNorm(dim)
         self.attn = CrossCovarianceAttention(dim, num_heads, normalize_qk)
-        self.norm2 = layer_norm(dim)
+        self.norm2 = LayerNorm(dim)
         self.mlp = FeedForward(dim, exact_gelu)
-        self.norm3 = layer_norm(dim)
+        self.norm3 = LayerNorm(dim)
         self.local_mp = LocalPatchInteraction(dim, exact_gelu)
 
-    def construct(self, x, height, width):
-        x = x + self.gamma1 * self.attn(self.norm1(x))
-        x = x + self.gamma3 * self.local_mp(self.norm3(x), height, width)
-        return x + self.gamma2 * self.mlp(self.norm2(x))
+    def construct(self, x, height, width, keep=None):
+        if keep is None:
+            x = x + self.gamma1 * self.attn(self.norm1(x))
+            x = x + self.gamma3 * self.local_mp(self.norm3(x), height, width)
+            return x + self.gamma2 * self.mlp(self.norm2(x))
+        keep = keep.astype(x.dtype).reshape((3, -1, 1, 1))  # (3, B, 1, 1)
+        x = x + keep[0] * self.gamma1 * self.attn(self.norm1(x))
+        x = x + keep[1] * self.gamma3 * self.local_mp(self.norm3(x), height, width)
+        return x + keep[2] * self.gamma2 * self.mlp(self.norm2(x))
 
 
 class ClassAttention(nn.Cell):
@@ -244,14 +269,21 @@ class ClassAttention(nn.Cell):
         self.num_heads = num_heads
         self.qkv = dense(dim, 3 * dim)
         self.proj = dense(dim, dim)
+        self.on_cpu = mindspore.get_context("device_target") == "CPU"
 
     def construct(self, x):
         b, n, c = x.shape
         d = c // self.num_heads
-        qkv = self.qkv(x).reshape((b, n, 3, self.num_heads, d))  # (B, N, 3, h, d)
-        q = qkv[:, 0, 0].expand_dims(2)  # (B, h, 1, d)
-        k = qkv[:, :, 1].transpose((0, 2, 1, 3))  # (B, h, N, d)
-        v = qkv[:, :, 2].transpose((0, 2, 1, 3))  # (B, h, N, d)
+        if self.on_cpu:  # where slices are slow
+            q, k, v = ops.Split(axis=2, output_num=3)(self.qkv(x))  # (B, N, C)
+            q = q[:, 0].reshape((b, self.num_heads, 1, d))  # (B, h, 1, d)
+            k = k.reshape((b, n, self.num_heads, d)).transpose((0, 2, 1, 3))  # (B, h, N, d)
+            v = v.reshape((b, n, self.num_heads, d)).transpose((0, 2, 1, 3))  # (B, h, N, d)
+        else:
+            qkv = self.qkv(x).reshape((b, n, 3, self.num_heads, d))  # (B, N, 3, h, d)
+            q = qkv[:, 0, 0].expand_dims(2)  # (B, h, 1, d)
+            k = qkv[:, :, 1].transpose((0, 2, 1, 3))  # (B, h, N, d)
+            v = qkv[:, :, 2].transpose((0, 2, 1, 3))  # (B, h, N, d)
         attention = ops.BatchMatMul(transpose_b=True)(q, k) * d**-0.5  # (B, h, 1, N)
         attention = ops.softmax(attention, axis=-1)
         return self.proj(ops.BatchMatMul()(attention, v).reshape((b, 1, c)))  # (B, 1, C)
@@ -264,9 +296,9 @@ class ClassAttentionBlock(nn.Cell):
         super().__init__()
         self.gamma1 = layer_scale(dim, eta)
         self.gamma2 = layer_scale(dim, eta)
-        self.norm1 = layer_norm(dim)
+        self.norm1 = LayerNorm(dim)
         self.attn = ClassAttention(dim, num_heads)
-        self.norm2 = layer_norm(dim)
+        self.norm2 = LayerNorm(dim)
         self.mlp = FeedForward(dim, exact_gelu)
 
     def construct(self, x):
@@ -291,8 +323,14 @@ class XCiT(nn.Cell):
         normalize_qk: L2-normalise queries and keys, as the paper and its code do.
         exact_gelu: GELU by the error function, as the paper's code has it, instead of its tanh approximation.
 
+    Attributes:
+        residual_branches: how many branches ``keep`` is for, three in each of the cross-covariance blocks.
+
     Inputs:
         images of shape (B, in_channels, H, W), float32; H and W multiples of ``patch_size``.
+        keep: factors of the residual branches, of shape (residual_branches, B), or None. Training with stochastic depth
+            (G. Huang et al., "Deep Networks with Stochastic Depth", arXiv 1603.09382) at rate p draws them, 0 or
+            1 / (1 - p), outside the network, so that a run that goes on after a stop draws the same.
 
     Outputs:
         logits of shape (B, num_classes).
@@ -338,24 +376,25 @@ class XCiT(nn.Cell):
             )
         self.in_channels = in_channels
         self.patch_size = patch_size
+        self.residual_branches = 3 * depth
         self.cls_token = Parameter(initializer(TruncatedNormal(0.02), (1, 1, dim), mindspore.float32))
         self.patch_embed = PatchEmbedding(patch_size, in_channels, dim, exact_gelu)
         self.blocks = nn.CellList([XCABlock(dim, num_heads, eta, normalize_qk, exact_gelu) for _ in range(depth)])
         self.cls_attn_blocks = nn.CellList(
             [ClassAttentionBlock(dim, num_heads, eta, exact_gelu) for _ in range(class_depth)]
         )
-        self.norm = layer_norm(dim)
+        self.norm = LayerNorm(dim)
         self.head = dense(dim, num_classes)
         self.pos_embeder = PositionalEncoding(dim)
 
-    def construct(self, images):
+    def construct(self, images, keep=None):
         height, width = token_grid(images.shape, self.in_channels, self.patch_size)
         # Positions come first: a graph is inferred in this order, and the stem would refuse a bad shape less clearly.
         x = self.pos_embeder(height, width) + self.patch_embed(images)  # (B, C, H, W)
         b, c = x.shape[:2]
         x = x.reshape((b, c, height * width)).transpose((0, 2, 1))  # (B, N, C)
-        for block in self.blocks:
-            x = block(x, height, width)
+        for i, block in enumerate(self.blocks):
+            x = block(x, height, width, None if keep is None else keep[3 * i : 3 * i + 3])
         x = ops.concat((ops.tile(self.cls_token, (b, 1, 1)), x), 1)  # (B, 1 + N, C)
         for block in self.cls_attn_blocks:
             x = block(x)

@@ -13,6 +13,7 @@ from hubpkg.errors import HubpkgError
 from hubpkg.runtime.datasets import cifar10, digits, imagefolder, imagenet, mnist, survey
 from hubpkg.runtime.datasets.batching import batches, explained, pipeline
 from hubpkg.runtime.datasets.images import Images, from_array
+from hubpkg.runtime.datasets.streaming import steps_per_epoch, stream
 
 __all__ = [
     "SOURCES",
@@ -26,6 +27,8 @@ __all__ = [
     "from_array",
     "load",
     "pipeline",
+    "steps_per_epoch",
+    "stream",
 ]
 
 

@@ -27,7 +27,7 @@ def images(split: str, data_dir: Path | None) -> Images:
     # A class may be missing from one part; its number may not depend on that.
     classes = sorted({name for part in parts.values() if part.is_dir() for name in _classes(part)})
     located = [
-        Located(f"{name}/{file.name}", label, file)
+        Located(f"{name}/{file}", label, str(parts[split] / name / file))
         for label, name in enumerate(classes)
         if (parts[split] / name).is_dir()
         for file in images_in(parts[split] / name)

@@ -5,11 +5,12 @@
 """
 
 import difflib
+import os
 import re
 import tarfile
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from hubpkg.errors import HubpkgError
@@ -63,22 +64,24 @@ def _what(found: list[Located]) -> str:
 
 
 def _in_folder(folder: Path, data_dir: Path) -> Iterator[Located]:
-    inside = [path for path in folder.iterdir() if not path.name.startswith(".")]
-    synsets = sorted(path for path in inside if path.is_dir())
-    flat = [path for path in inside if path.suffix.lower() in SUFFIXES and not path.is_dir()]
+    with os.scandir(folder) as entries:
+        inside = {entry.name: entry.is_dir() for entry in entries if not entry.name.startswith(".")}
+    synsets = sorted(name for name, is_folder in inside.items() if is_folder)
+    flat = [name for name in inside if not inside[name] and PurePath(name).suffix.lower() in SUFFIXES]
     if synsets and flat:
         raise HubpkgError(
-            f"{folder}: expected folders of synsets or images, found both, such as {synsets[0].name} and "
-            f"{min(flat).name}; move the ones or the others away"
+            f"{folder}: expected folders of synsets or images, found both, such as {synsets[0]} and {min(flat)}; "
+            "move the ones or the others away"
         )
-    _check_known([path.name for path in synsets], folder)
+    _check_known(synsets, folder)
     for synset in synsets:
-        for file in images_in(synset):
-            yield Located(f"{synset.name}/{file.stem}", classes()[synset.name], file)
+        for name in images_in(folder / synset):
+            yield Located(f"{synset}/{PurePath(name).stem}", classes()[synset], str(folder / synset / name))
     truth = _ground_truth(data_dir) if flat else []
-    for file in flat:
-        synset_name = truth[_number(file.stem, str(file)) - 1]
-        yield Located(f"{synset_name}/{file.stem}", classes()[synset_name], file)
+    for name in flat:
+        stem, file = PurePath(name).stem, str(folder / name)
+        synset = truth[_number(stem, file) - 1]
+        yield Located(f"{synset}/{stem}", classes()[synset], file)
 
 
 def _check_known(synsets: Iterable[str], where: Path) -> None:
@@ -170,7 +173,7 @@ def _in_tars(tars: list[Path], data_dir: Path) -> Iterator[Located]:
             else:
                 truth = truth or _ground_truth(data_dir)
                 synset = truth[_number(stem, f"{tar}: {member}") - 1]
-            yield Located(f"{synset}/{stem}", classes()[synset], tar, member, offset, size)
+            yield Located(f"{synset}/{stem}", classes()[synset], str(tar), member, offset, size)
 
 
 def _key(member: str) -> str:

@@ -6,7 +6,7 @@ import json
 import os
 import struct
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -17,6 +17,7 @@ from hubpkg.progress import track
 from hubpkg.runtime.datasets.images import Images
 
 _FORMAT = 1  # of the digest and of what is called damaged; part of the cache's key
+_AT_ONCE = 1000  # images
 _SETTLED_SECONDS = 2  # a file changed less long ago may change again unseen, within one tick of its clock
 
 
@@ -38,12 +39,16 @@ class Survey:
 def take(images: Images) -> Survey:
     """Read every image, unless the cache tells that no file changed since that was done."""
     started = time.time()
-    stats = [_stat(file) for file in images.files]
-    kept = cache.folder() / "survey" / _key(images, stats)
+    key, settled = _state(images, started)
+    kept = cache.folder() / "survey" / key
     found = _kept(kept)
     if found is None:
-        with cache.locked(cache.lock_of(f"survey-{kept.name[:16]}"), lambda _: None):  # workers begin at the same time
-            found = _kept(kept) or _taken(images, stats, kept, started)
+        with cache.locked(cache.lock_of(f"survey-{key[:16]}"), lambda _: None):  # workers begin at the same time
+            found = _kept(kept)
+            if found is None:
+                found = _read(images)
+                if settled:
+                    _keep(found, kept)
     return found
 
 
@@ -57,46 +62,46 @@ def _kept(kept: Path) -> Survey | None:
     return None
 
 
-def _taken(images: Images, stats: Sequence[os.stat_result | None], kept: Path, started: float) -> Survey:
-    found = _read(images)
-    newest = max((stat.st_mtime for stat in stats if stat is not None), default=started)
-    if newest < started - _SETTLED_SECONDS:
-        partial = kept.with_suffix(f".{os.getpid()}.partial")
-        with cache.writing():
-            kept.parent.mkdir(parents=True, exist_ok=True)
-            partial.write_text(json.dumps(asdict(found)), encoding="utf-8")
-            partial.replace(kept)
-    return found
+def _keep(found: Survey, kept: Path) -> None:
+    partial = kept.with_suffix(f".{os.getpid()}.partial")
+    with cache.writing():
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_text(json.dumps(asdict(found)), encoding="utf-8")
+        partial.replace(kept)
 
 
-def _stat(file: Path) -> os.stat_result | None:
-    try:
-        return file.stat()
-    except OSError:
-        return None
-
-
-def _key(images: Images, stats: list[os.stat_result | None]) -> str:
-    """Digest of everything that the survey depends on, the files' contents as far as their state tells of them."""
+def _state(images: Images, now: float) -> tuple[str, bool]:
+    """Digest of all that the survey depends on, contents as far as files' state tells of them; and if that will do."""
     total = hashlib.sha256(f"{_FORMAT} {images.encoded}\n".encode())
     for name, label in zip(images.names, images.labels, strict=True):
         total.update(f"{label} {json.dumps(name)}\n".encode())
-    for file, stat in zip(images.files, stats, strict=True):
-        state = [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino] if stat else None
-        total.update(f"{json.dumps([str(file.absolute()), state])}\n".encode())
-    return total.hexdigest()
+    newest = None
+    for file in images.files:
+        state = None
+        with suppress(OSError):
+            stat = Path(file).stat()
+            state = [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
+            newest = max(newest or 0.0, stat.st_mtime)
+        total.update(f"{json.dumps([str(Path(file).absolute()), state])}\n".encode())
+    return total.hexdigest(), newest is not None and newest < now - _SETTLED_SECONDS
 
 
 def _read(images: Images) -> Survey:
     total, contents, damaged = hashlib.sha256(), [], {}
-    with ThreadPoolExecutor(os.cpu_count()) as threads:
-        each = threads.map(lambda index: _examine(images, index), range(len(images)))
-        for index, (size, content, reason) in enumerate(track(each, "check data", len(images))):
-            total.update(f"{json.dumps([images.names[index], images.labels[index], size, content])}\n".encode())
-            contents.append(content)
-            if reason is not None:
-                damaged[index] = reason
+    for index, (size, content, reason) in enumerate(track(_examined(images), "check data", len(images))):
+        total.update(f"{json.dumps([images.names[index], images.labels[index], size, content])}\n".encode())
+        contents.append(content)
+        if reason is not None:
+            damaged[index] = reason
     return Survey(total.hexdigest(), contents, damaged)
+
+
+def _examined(images: Images) -> Iterator[tuple[int, str, str | None]]:
+    """Size and digest of each image, and what is wrong with it."""
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        for start in range(0, len(images), _AT_ONCE):  # what is asked for takes memory until it is done
+            indices = range(start, min(start + _AT_ONCE, len(images)))
+            yield from threads.map(lambda index: _examine(images, index), indices)
 
 
 def _examine(images: Images, index: int) -> tuple[int, str, str | None]:
