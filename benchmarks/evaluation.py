@@ -183,7 +183,7 @@ def measure(folder, options):
         print(f"hubpkg with ONNX Runtime to timm: {onnx / rates['timm']:.2f} (promised: at least 1.0)")
     print(f"hubpkg with MindSpore to MindCV: {native / rates['MindCV']:.2f} (promised: at least 2)")
     print(f"the same with two workers: {native_twice / rates['MindCV']:.2f}")
-    print(f"two workers to one, with ONNX Runtime: {onnx_twice / onnx:.2f} (promised: at least 0.95)")
+    print(f"two workers to one, with ONNX Runtime: {onnx_twice / onnx:.3f} (promised: at least 0.95)")
     theirs = results["MindCV"][0]
     for name in ("hubpkg, ONNX Runtime", "hubpkg, MindSpore"):
         ours = results[name][0]["metrics"]
