@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from hubpkg import cache, checkpoint, manifest, stages, trained
+from hubpkg import cache, checkpoint, manifest, recipe, stages, trained
 from hubpkg.errors import HubpkgError
 from hubpkg.job import Job, check_writable
 
@@ -161,8 +161,8 @@ def _train_here(job: Job, plan: Plan, run: Path) -> bool:
     network = job.network()
     if plan.start is not None:
         parameters = checkpoint.load_verified(plan.start.path, plan.start.sha256)
-        classes = job.spec.recipe["num_classes"]
-        job.report(f"train: {checkpoint.adapt(network, parameters, plan.start.path, classes)}")
+        outputs = recipe.outputs(job.spec.recipe)
+        job.report(f"train: {checkpoint.adapt(network, parameters, plan.start.path, outputs)}")
     task = training.Task(network, job.network(), job.spec.recipe, job.train.images, job.test.images, job.report)
     result = training.train(task, run)
     if result is None:
