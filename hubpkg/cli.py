@@ -236,6 +236,29 @@ def _print_table(title: str, rows: Mapping[str, str]) -> None:
         print(f"  {name:{width}}  {value}")
 
 
+def _init(options: argparse.Namespace) -> int:
+    from hubpkg import scaffold
+
+    given = {key: getattr(options, key.replace("-", "_")) for key in (*_PUBLICATION_KEYS, *scaffold.QUESTIONS)}
+    given = {key: value for key, value in given.items() if value is not None}
+    made = scaffold.make(options.name, given, options.start, options.out, None if options.yes else _ask)
+    result = scaffold.as_json(made)
+    missing = [f"missing: {sentence}" for sentence in made.missing]
+    hint = [] if options.out == Path("models") else [f"HUBPKG_MODELS={shlex.quote(str(options.out))} "]
+    _print_rows(options, result, [*missing, str(made.folder)])
+    _say(f"init: change what is in {made.folder}; build it with: {''.join(hint)}hubpkg build {options.name}")
+    return 0
+
+
+def _ask(question: str, default: str) -> str:
+    """The answer to ``question`` on standard input; the question goes to where progress goes."""
+    print(f"{question} [{default}]: ", end="", file=sys.stderr, flush=True)
+    answer = sys.stdin.readline()
+    if not answer:
+        raise HubpkgError("expected an answer on standard input, found its end; give the options, or --yes")
+    return answer
+
+
 def _train(options: argparse.Namespace) -> int:
     from hubpkg import trainer
 
@@ -498,6 +521,18 @@ def _parser() -> argparse.ArgumentParser:
         added.set_defaults(run=run)
         added.add_argument("--json", action="store_true", help="print one JSON document")
         return added
+
+    init = command("init", _init, "write a model's folder that builds at once, to put your own network in")
+    init.add_argument("name", metavar="NAME", help="the model's, such as resnet50: lower-case, as the hub has them")
+    init.add_argument(
+        "--from", dest="start", type=Path, metavar="CARD", help="start from a hub card; print what it lacks"
+    )
+    init.add_argument("--yes", action="store_true", help="ask nothing, and take what is not given as it is")
+    init.add_argument(
+        "--out", type=Path, default=Path("models"), metavar="DIR", help="folder of models (default: models)"
+    )
+    for key in ("title", "summary", "license", *_PUBLICATION_KEYS):
+        init.add_argument(f"--{key}", metavar="TEXT", help=f"{key} in model.yaml")
 
     build = command("build", _build, "make a package: checkpoint, evaluation, performance, card and entrypoint")
     _add_build_arguments(build)
