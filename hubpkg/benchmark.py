@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from hubpkg import performance
+from hubpkg import recipe as recipes
+from hubpkg.errors import HubpkgError
 from hubpkg.job import Job
 from hubpkg.performance import Timing, Timings
 
@@ -38,7 +40,14 @@ class Setting:
         """The job with these values in its recipe."""
         keys = ("image_size", "batch_size", "jit_level")
         given = {key: value for key in keys if (value := getattr(self, key)) is not None}
+        if "image_size" in given:
+            _expect_images(job, "--image-size")
         return _with(job, given)
+
+
+def _expect_images(job: Job, option: str) -> None:
+    if not recipes.of_images(job.spec.recipe):
+        raise HubpkgError(f"{option}: expected a model of images, found one of other inputs, {job.spec.name}")
 
 
 def _with(job: Job, values: Mapping[str, Any]) -> Job:
@@ -47,7 +56,7 @@ def _with(job: Job, values: Mapping[str, Any]) -> Job:
 
 
 def benchmark(job: Job, setting: Setting, out: Path) -> dict[str, Any] | None:
-    """Time inference and training of the model of ``job``, with new weights, on random images.
+    """Time inference and training of the model of ``job``, with new weights, on random inputs.
 
     Args:
         job: the model, the dataset whose recipe it is timed by, and the device; the dataset's files are not read.
@@ -95,6 +104,8 @@ def sweep(job: Job, setting: Setting, key: str, values: Sequence[int], out: Path
     """
     from hubpkg.runtime import plot
 
+    if key == "image-size":
+        _expect_images(job, f"--sweep {key}")
     plot.load()  # says, before the work begins, that it is not installed
     setting = replace(setting, batch_size=setting.batch_size or 1)
     base = setting.applied_to(job)
@@ -167,9 +178,10 @@ class _Kept:
         partial = self.path.with_suffix(".partial")
         performance.write_timings(partial, timings)
         partial.replace(self.path)
+        at, unit = (f" at {timing.image_size}x{timing.image_size}", "img/s") if timing.image_size else ("", "samples/s")
         self.job.report(
-            f"benchmark: {what} x{timing.batch_size} at {timing.image_size}x{timing.image_size}: "
-            f"{statistics.median(timing.ms):.2f} ms, {timing.images_per_second:.1f} img/s, "
+            f"benchmark: {what} x{timing.batch_size}{at}: "
+            f"{statistics.median(timing.ms):.2f} ms, {timing.images_per_second:.1f} {unit}, "
             f"{len(timing.ms)} samples, kept in {self.path}"
         )
 
@@ -228,7 +240,7 @@ def _point(timing: Timing, patch_size: int | None) -> dict[str, Any]:
     return {
         "batch_size": timing.batch_size,
         "image_size": timing.image_size,
-        "tokens": (timing.image_size // patch_size) ** 2 if patch_size else None,
+        "tokens": (timing.image_size // patch_size) ** 2 if patch_size and timing.image_size else None,
         "samples": len(timing.ms),
         "p50_ms": p50,
         "p90_ms": p90,

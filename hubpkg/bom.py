@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import quote
 
+from hubpkg import recipe as recipes
+
 FILE = "evidence/bom.cdx.json"
 _MODEL = "model"  # the reference of the model itself
 
@@ -38,7 +40,7 @@ def render(contents: Mapping[str, Any]) -> str:
                 "externalReferences": [
                     {"type": "vcs", "url": card["repo-link"]},
                     {"type": "distribution", "url": f"{card['asset-base-url']}{weights['file']}"},
-                    {"type": "documentation", "url": card["paper"]["link"]},
+                    *([{"type": "documentation", "url": card["paper"]["link"]}] if "paper" in card else []),
                 ],
                 "modelCard": _model_card(contents),
             },
@@ -51,30 +53,50 @@ def render(contents: Mapping[str, Any]) -> str:
 
 def _model_card(contents: Mapping[str, Any]) -> dict[str, Any]:
     recipe, measured = contents["inputs"]["recipe"], contents["evaluation"]
-    size = recipe["image_size"]
+    shape = ", ".join(["N", *map(str, recipes.input_shape(recipe))])
+    inputs = f"{recipes.input_dtype(recipe)} {'images' if recipes.of_images(recipe) else 'inputs'} of shape ({shape})"
+    kind, outputs = ("regression", "numbers") if recipes.is_regression(recipe) else ("classification", "logits")
+    own = measured.get("metrics", {})
     return {
         "modelParameters": {
             "approach": {"type": "supervised"},
-            "task": "image classification",
+            "task": f"image {kind}" if recipes.of_images(recipe) else kind,
             "architectureFamily": contents["card"]["backbone-name"],
             "modelArchitecture": contents["model"],
             "datasets": [{"ref": _data_reference(contents, split)} for split in sorted(contents["inputs"]["data"])],
-            "inputs": [{"format": f"float32 images of shape (N, {recipe['in_channels']}, {size}, {size})"}],
-            "outputs": [{"format": f"float32 logits of shape (N, {recipe['num_classes']})"}],
+            "inputs": [{"format": inputs}],
+            "outputs": [{"format": f"float32 {outputs} of shape (N, {recipes.outputs(recipe)})"}],
         },
         "quantitativeAnalysis": {
             "performanceMetrics": [
                 {
-                    "type": f"top-{k} accuracy in percent",
-                    "value": f"{metric['percent']:g}",
+                    "type": name,
+                    "value": f"{value:g}",
                     "slice": contents["card"]["dataset"]["evaluated"],
-                    "confidenceInterval": {"lowerBound": f"{metric['low']:g}", "upperBound": f"{metric['high']:g}"},
+                    **_interval(entry),
                 }
-                for k, metric in ((1, measured["top1"]), (5, measured["top5"]))
+                for name, value, entry in [
+                    *(
+                        (f"top-{k} accuracy in percent", measured[f"top{k}"]["percent"], measured[f"top{k}"])
+                        for k in (1, 5)
+                        if f"top{k}" in measured
+                    ),
+                    *((_with_unit(name, entry["unit"]), entry["value"], entry) for name, entry in own.items()),
+                ]
             ]
         },
         "considerations": {"useCases": contents["card"]["used-for"].split("/")},
     }
+
+
+def _with_unit(name: str, unit: str) -> str:
+    return f"{name} in {'percent' if unit == '%' else unit}" if unit else name
+
+
+def _interval(entry: Mapping[str, Any]) -> dict[str, Any]:
+    if "low" not in entry:
+        return {}
+    return {"confidenceInterval": {"lowerBound": f"{entry['low']:g}", "upperBound": f"{entry['high']:g}"}}
 
 
 def _license(name: str) -> dict[str, Any]:
@@ -94,14 +116,15 @@ def _data_reference(contents: Mapping[str, Any], split: str) -> str:
 
 def _data(contents: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """The images; their digest is no file's, and so it is a property."""
+    noun = recipes.noun(contents["inputs"]["recipe"])
     for split, data in sorted(contents["inputs"]["data"].items()):
         yield {
             "type": "data",
             "bom-ref": _data_reference(contents, split),
             "name": f"{contents['dataset']}, {split}",
-            "description": f"{contents['card']['dataset']['title']}: {data['images']} images",
+            "description": f"{contents['card']['dataset']['title']}: {data['images']} {noun}s",
             "data": [{"type": "dataset", "name": contents["dataset"]}],
-            "properties": [{"name": "hubpkg:sha256-of-images", "value": data["sha256"]}],
+            "properties": [{"name": f"hubpkg:sha256-of-{noun}s", "value": data["sha256"]}],
         }
 
 

@@ -70,9 +70,16 @@ def parse(text: str, name: str) -> Card:
     return Card(document, "".join(lines[end + 1 :]))
 
 
-def format_evaluation(metrics: Mapping[str, float]) -> str:
-    """The value of ``evaluation``: ``top1acc77.27 | top5acc93.56``, with two decimals."""
-    return " | ".join(f"{name}{value:.2f}" for name, value in metrics.items())
+def format_evaluation(measured: Mapping[str, Any]) -> str:
+    """The value of ``evaluation`` for one as the manifest holds it: ``top1acc77.27 | top5acc93.56``."""
+    shares = [f"{key}acc{measured[key]['percent']:.2f}" for key in ("top1", "top5") if key in measured]
+    own = [f"{name}{format_figure(e['value'], e['unit'])}" for name, e in measured.get("metrics", {}).items()]
+    return " | ".join([*shares, *own])
+
+
+def format_figure(value: float, unit: str) -> str:
+    """A metric's value as the card has it: percent with two decimals, others with four digits."""
+    return f"{value:.2f}" if unit == "%" else f"{value:.4g}"
 
 
 def parse_evaluation(text: str) -> dict[str, float]:
@@ -98,6 +105,20 @@ def render(manifest: Mapping[str, Any]) -> str:
     """
     import jinja2
 
+    try:
+        return rendered(f"card-{manifest['template']}.md.j2", manifest)
+    except jinja2.TemplateNotFound:
+        raise HubpkgError(
+            f"template: expected one of hubpkg's card templates, found {manifest['template']!r}; install a newer hubpkg"
+        ) from None
+    except (jinja2.UndefinedError, TypeError, KeyError) as error:
+        raise HubpkgError(f"the card's template needs a value that is missing: {error}") from None
+
+
+def rendered(template: str, values: Mapping[str, Any]) -> str:
+    """What ``template``, one of hubpkg's, makes of ``values``; one that is missing is an error of Jinja's."""
+    import jinja2
+
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("hubpkg"),
         undefined=jinja2.StrictUndefined,
@@ -108,16 +129,11 @@ def render(manifest: Mapping[str, Any]) -> str:
     )
     environment.filters["yaml"] = _yaml_scalar
     environment.filters["evaluation"] = format_evaluation
+    environment.filters["figure"] = format_figure
     environment.filters["shell"] = shlex.quote
     environment.filters["claims"] = evaluation.claims
-    try:
-        return environment.get_template(f"card-{manifest['template']}.md.j2").render(manifest)
-    except jinja2.TemplateNotFound:
-        raise HubpkgError(
-            f"template: expected one of hubpkg's card templates, found {manifest['template']!r}; install a newer hubpkg"
-        ) from None
-    except (jinja2.UndefinedError, TypeError) as error:
-        raise HubpkgError(f"the card's template needs a value that is missing: {error}") from None
+    environment.filters["json"] = lambda value: json.dumps(value, ensure_ascii=False)
+    return environment.get_template(template).render(values)
 
 
 def _yaml_scalar(value: str) -> str:

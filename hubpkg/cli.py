@@ -108,12 +108,12 @@ def _build(options: argparse.Namespace) -> int:
     if options.json:
         _print_json(result)
         return 0
-    figures, top1 = result["performance"], built.contents["evaluation"]["top1"]
+    figures, measured = result["performance"], built.contents["evaluation"]
+    noun = _noun(figures)
     rows = {
-        "top-1": f"{top1['percent']:.2f} % of {result['samples']} images, "
-        f"95 % interval {top1['low']:.2f} to {top1['high']:.2f}",
-        "top-5": f"{result['metrics']['top5']:.2f} %",
-        "images": _images(built.contents["card"]["dataset"]["evaluated"], built.damaged),
+        **_shares(result["metrics"], result["samples"], noun, measured.get("top1")),
+        **_own_metrics(measured.get("metrics", {})),
+        f"{noun}s": _images(built.contents["card"]["dataset"]["evaluated"], built.damaged),
         **_performance(figures),
         "package": result["package"],
     }
@@ -121,18 +121,45 @@ def _build(options: argparse.Namespace) -> int:
     return 0
 
 
+def _noun(figures: Mapping[str, Any]) -> str:
+    return "image" if "image_size" in figures else "sample"
+
+
+def _shares(
+    metrics: Mapping[str, float], samples: int, noun: str, top1: Mapping[str, float] | None = None
+) -> dict[str, str]:
+    """Rows for the accuracies among ``metrics``, with the interval of ``top1`` if it is given."""
+    found = {}
+    if "top1" in metrics:
+        interval = f", 95 % interval {top1['low']:.2f} to {top1['high']:.2f}" if top1 else ""
+        found["top-1"] = f"{metrics['top1']:.2f} % of {samples} {noun}s{interval}"
+    return {**found, **({"top-5": f"{metrics['top5']:.2f} %"} if "top5" in metrics else {})}
+
+
+def _own_metrics(metrics: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """Rows for the metrics of the model's extension."""
+    return {
+        name: f"{entry['value']:g}{entry['unit'] and ' ' + entry['unit']}"
+        + (f", 95 % interval {entry['low']:g} to {entry['high']:g}" if "low" in entry else "")
+        for name, entry in metrics.items()
+    }
+
+
 def _performance(figures: Mapping[str, Any]) -> dict[str, str]:
     rates = [f"{rate['images_per_second']:.1f} in batches of {rate['batch_size']}" for rate in figures["throughput"]]
+    unit, size = "samples/s", ""
+    if "image_size" in figures:
+        unit, size = "img/s", f"{figures['image_size']}x{figures['image_size']} pixels, "
     return {
         "parameters": f"{figures['parameters_m']:.2f} M",
-        "setting": f"{figures['image_size']}x{figures['image_size']} pixels, jit level {figures['jit_level']}, "
+        "setting": f"{size}jit level {figures['jit_level']}, "
         f"training in {figures['precision']}, inference in {figures['inference_precision']} with {figures['engine']}",
         "compile": f"{figures['compile_seconds']:.1f} s",
-        "training": f"{figures['ms_per_step']:.1f} ms/step of {figures['batch_size']} images, "
-        f"{figures['images_per_second']:.1f} img/s",
+        "training": f"{figures['ms_per_step']:.1f} ms/step of {figures['batch_size']} {_noun(figures)}s, "
+        f"{figures['images_per_second']:.1f} {unit}",
         "latency": f"p50 {figures['latency_p50_ms']:.2f}, p90 {figures['latency_p90_ms']:.2f}, "
         f"p99 {figures['latency_p99_ms']:.2f} ms",
-        "throughput": f"img/s {', '.join(rates)}",
+        "throughput": f"{unit} {', '.join(rates)}",
         **({"noisy": "; ".join(figures["noise"])} if figures["noise"] else {}),
     }
 
@@ -209,6 +236,29 @@ def _print_table(title: str, rows: Mapping[str, str]) -> None:
         print(f"  {name:{width}}  {value}")
 
 
+def _init(options: argparse.Namespace) -> int:
+    from hubpkg import scaffold
+
+    given = {key: getattr(options, key.replace("-", "_")) for key in (*_PUBLICATION_KEYS, *scaffold.QUESTIONS)}
+    given = {key: value for key, value in given.items() if value is not None}
+    made = scaffold.make(options.name, given, options.start, options.out, None if options.yes else _ask)
+    result = scaffold.as_json(made)
+    missing = [f"missing: {sentence}" for sentence in made.missing]
+    hint = [] if options.out == Path("models") else [f"HUBPKG_MODELS={shlex.quote(str(options.out))} "]
+    _print_rows(options, result, [*missing, str(made.folder)])
+    _say(f"init: change what is in {made.folder}; build it with: {''.join(hint)}hubpkg build {options.name}")
+    return 0
+
+
+def _ask(question: str, default: str) -> str:
+    """The answer to ``question`` on standard input; the question goes to where progress goes."""
+    print(f"{question} [{default}]: ", end="", file=sys.stderr, flush=True)
+    answer = sys.stdin.readline()
+    if not answer:
+        raise HubpkgError("expected an answer on standard input, found its end; give the options, or --yes")
+    return answer
+
+
 def _train(options: argparse.Namespace) -> int:
     from hubpkg import trainer
 
@@ -229,24 +279,27 @@ def _plan(options: argparse.Namespace, *, resume: bool | None) -> Any:
 
 
 def _evaluate(options: argparse.Namespace) -> int:
-    from hubpkg import evaluator
+    from hubpkg import evaluator, recipe
 
-    result = evaluator.evaluate(_job(options), options.checkpoint, options.out)
+    job = _job(options)
+    result = evaluator.evaluate(job, options.checkpoint, options.out)
     if result is None:  # another process of the group prints it
         return 0
     if options.json:
         _print_json(result)
         return 0
-    rate = f"{result['images_per_second']:.1f} img/s" if result["images_per_second"] else "none"
+    noun = recipe.noun(job.spec.recipe)
+    unit = "img/s" if noun == "image" else "samples/s"
+    rate = f"{result['images_per_second']:.1f} {unit}" if result["images_per_second"] else "none"
     if result["resumed"]:
-        rate += f"; {result['resumed']} images were done before, by a run that was stopped"
+        rate += f"; {result['resumed']} {noun}s were done before, by a run that was stopped"
     _print_table(
         str(options.checkpoint),
         {
-            "top-1": f"{result['metrics']['top1']:.2f} % of {result['samples']} images",
-            "top-5": f"{result['metrics']['top5']:.2f} %",
-            "close": _close(result["close"]),
-            "images": _images(result["evaluated"], result["damaged"]),
+            **_shares(result["metrics"], result["samples"], noun),
+            **_own_metrics(result.get("own_metrics", {})),
+            **({"close": _close(result["close"], noun)} if "top1" in result["metrics"] else {}),
+            f"{noun}s": _images(result["evaluated"], result["damaged"]),
             "engine": _engine(result["engine_facts"]),
             "rate": rate,
             "predictions": result["predictions"],
@@ -255,17 +308,17 @@ def _evaluate(options: argparse.Namespace) -> int:
     return 0
 
 
-def _close(images: Sequence[str]) -> str:
+def _close(images: Sequence[str], noun: str) -> str:
     shown = ", ".join(images[:_SHOWN]) + (", ..." if len(images) > _SHOWN else "")
-    return f"{len(images)} images that another engine may count otherwise{f': {shown}' if images else ''}"
+    return f"{len(images)} {noun}s that another engine may count otherwise{f': {shown}' if images else ''}"
 
 
 def _engine(facts: Mapping[str, Any]) -> str:
     if "compared" not in facts:
         return f"{facts['name']} {facts['version']}"
     return (
-        f"{facts['name']} {facts['version']}, like MindSpore on {facts['compared']['images']} images, "
-        f"logits within {facts['compared']['largest']:g}"
+        f"{facts['name']} {facts['version']}, like MindSpore on {facts['compared']['images']} of them, "
+        f"within {facts['compared']['largest']:g}"
     )
 
 
@@ -305,8 +358,9 @@ def _sweep_rows(result: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for point in result["points"]:
         tokens = f"{point['tokens']:,} tokens, " if size == "image_size" and point["tokens"] else ""
         noise = f"; noisy: {'; '.join(point['noise'])}" if point["noise"] else ""
+        unit = "img/s" if point["image_size"] else "samples/s"
         times = f"p50 {point['p50_ms']:.2f}, p90 {point['p90_ms']:.2f}, p99 {point['p99_ms']:.2f} ms"
-        yield f"{result['sweep']} {point[size]}", f"{tokens}{times}, {point['images_per_second']:.1f} img/s{noise}"
+        yield f"{result['sweep']} {point[size]}", f"{tokens}{times}, {point['images_per_second']:.1f} {unit}{noise}"
     if "exponent" in result:
         yield "growth", f"ms per image with tokens to the power of {result['exponent']:.2f}"
 
@@ -468,6 +522,18 @@ def _parser() -> argparse.ArgumentParser:
         added.add_argument("--json", action="store_true", help="print one JSON document")
         return added
 
+    init = command("init", _init, "write a model's folder that builds at once, to put your own network in")
+    init.add_argument("name", metavar="NAME", help="the model's, such as resnet50: lower-case, as the hub has them")
+    init.add_argument(
+        "--from", dest="start", type=Path, metavar="CARD", help="start from a hub card; print what it lacks"
+    )
+    init.add_argument("--yes", action="store_true", help="ask nothing, and take what is not given as it is")
+    init.add_argument(
+        "--out", type=Path, default=Path("models"), metavar="DIR", help="folder of models (default: models)"
+    )
+    for key in ("title", "summary", "license", *_PUBLICATION_KEYS):
+        init.add_argument(f"--{key}", metavar="TEXT", help=f"{key} in model.yaml")
+
     build = command("build", _build, "make a package: checkpoint, evaluation, performance, card and entrypoint")
     _add_build_arguments(build)
 
@@ -484,7 +550,7 @@ def _parser() -> argparse.ArgumentParser:
         help="folder for checkpoints, log, curves and facts (default: runs)",
     )
 
-    evaluate = command("evaluate", _evaluate, "measure a checkpoint's accuracy on a dataset's test images")
+    evaluate = command("evaluate", _evaluate, "measure a checkpoint's metrics on a dataset's test samples")
     _add_job_arguments(evaluate)
     evaluate.add_argument("--checkpoint", type=Path, required=True, metavar="FILE", help="the checkpoint")
     _add_set_argument(evaluate)
@@ -500,7 +566,7 @@ def _parser() -> argparse.ArgumentParser:
         "--out", type=Path, default=Path("runs"), metavar="DIR", help="folder for the predictions (default: runs)"
     )
 
-    benchmark = command("benchmark", _benchmark, "time a model's inference and training on random images")
+    benchmark = command("benchmark", _benchmark, "time a model's inference and training on random inputs")
     _add_benchmark_arguments(benchmark)
 
     fetch = command("fetch", _fetch, "bring a file into the cache, verified; print its path there")

@@ -56,7 +56,21 @@ def check(source: bytes, name: str) -> None:
 
 @contextmanager
 def loaded(folder: Path, sources: Mapping[str, bytes]) -> Iterator[Callable[..., Any]]:
-    """The function ``create_network`` of the entry folder ``folder``, run from ``sources``.
+    """The function ``create_network`` of the entry folder ``folder``, as :func:`imported` runs it.
+
+    Raises:
+        HubpkgError: there is no such function.
+    """
+    with imported(folder, sources, Path(FILE).stem) as module:
+        function = getattr(module, FUNCTION, None)
+        if not callable(function):
+            raise HubpkgError(f"{folder / FILE}: expected a function {FUNCTION}(name, ...), found none")
+        yield function
+
+
+@contextmanager
+def imported(folder: Path, sources: Mapping[str, bytes], name: str) -> Iterator[ModuleType]:
+    """The module ``name`` of the entry folder ``folder``, run from ``sources``.
 
     Inside the context the folder's modules import each other by their plain names. After it those names, and
     ``sys.path``, are what they were; the modules stay in ``sys.modules`` under names of this folder's own, where
@@ -65,9 +79,7 @@ def loaded(folder: Path, sources: Mapping[str, bytes]) -> Iterator[Callable[...,
     Args:
         folder: the folder, for the modules' ``__file__``.
         sources: the folder's files by their names in it.
-
-    Raises:
-        HubpkgError: there is no such function.
+        name: of the module.
     """
     finder = _SourceFinder(folder, sources)
     with _LOADING:
@@ -75,15 +87,11 @@ def loaded(folder: Path, sources: Mapping[str, bytes]) -> Iterator[Callable[...,
         shadowed = {name: sys.modules.pop(name) for name in list(sys.modules) if finder.owns(name)}
         sys.meta_path.insert(0, finder)
         try:
-            module = importlib.import_module(Path(FILE).stem)
-            function = getattr(module, FUNCTION, None)
-            if not callable(function):
-                raise HubpkgError(f"{folder / FILE}: expected a function {FUNCTION}(name, ...), found none")
-            yield function
+            yield importlib.import_module(name)
         finally:
             sys.meta_path.remove(finder)
-            for name in [name for name in sys.modules if finder.owns(name)]:
-                del sys.modules[name]
+            for owned in [module for module in sys.modules if finder.owns(module)]:
+                del sys.modules[owned]
             sys.modules.update(shadowed)
             sys.path[:] = path
 

@@ -2,20 +2,20 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import zip_longest
 from typing import Any
 
 from hubpkg.errors import HubpkgError
-from hubpkg.predictions import Prediction
+from hubpkg.predictions import TOP_K, Output, Prediction, Record
 
 # Logits of one network on one image move by about 2e-6 with batch size and thread count; this leaves room for other
 # processors' kernels. Classes whose logits lie closer than twice this may change places.
 LOGIT_TOLERANCE = 1e-4
 ENGINE_TOLERANCE = 1e-3  # likewise between engines
 # Likewise between devices. An Ascend computes in half precision where it is told nothing else; on the CPU that moves
-# the logits of XCiT, which on digits go up to 4.6, by up to 0.0073.
+# logits that go up to 4.6 by up to 0.0073 (XCiT's, on images of digits).
 DEVICE_TOLERANCE = 0.05
 _Z_95 = 1.959963984540054  # two-sided 95 % quantile of the normal distribution
 
@@ -35,39 +35,48 @@ class Evaluation:
 
     Attributes:
         samples: how many images there are.
-        top1: the share of them whose first class is the label.
-        top5: the share of them with the label among the first five.
+        top1: the share of them whose first class is the label; None of a regression.
+        top5: the share of them with the label among the first five; None of a regression.
+        ranked: how many logits are stored of each; none of a regression.
         close: images that another engine may count otherwise, since logits lie within twice the tolerance between
             engines of each other; on every other image all engines, batch sizes and numbers of workers agree.
     """
 
     samples: int
-    top1: Metric
-    top5: Metric
+    top1: Metric | None
+    top5: Metric | None
     close: tuple[str, ...]
+    ranked: int
 
     def as_json(self) -> dict[str, Any]:
-        """The metrics as the manifest holds them."""
-        return {**asdict(self), "close": list(self.close)}
+        """The metrics as the manifest holds them; five classes or fewer make no top-5."""
+        shares = {"top1": self.top1, "top5": self.top5 if self.ranked > TOP_K else None}
+        found = {key: asdict(share) for key, share in shares.items() if share is not None}
+        return {"samples": self.samples, **found, "close": list(self.close)}
 
 
-def evaluate(predictions: Iterable[Prediction]) -> Evaluation:
+def evaluate(predictions: Iterable[Record]) -> Evaluation:
     """Metrics of ``predictions``, which are gone through once.
 
     Raises:
         HubpkgError: there are none.
     """
-    samples = top1 = top5 = 0
+    samples = top1 = top5 = ranked = 0
     close = []
     for prediction in predictions:
         samples += 1
+        if isinstance(prediction, Output):
+            continue
+        ranked = len(prediction.ranked)
         top1 += prediction.label == prediction.classes[0]
         top5 += prediction.label in prediction.classes
         if _is_close(prediction, ENGINE_TOLERANCE):
             close.append(prediction.image)
     if not samples:
         raise HubpkgError("expected at least one prediction, found none")
-    return Evaluation(samples, wilson(top1, samples), wilson(top5, samples), tuple(close))
+    if not ranked:
+        return Evaluation(samples, None, None, (), 0)
+    return Evaluation(samples, wilson(top1, samples), wilson(top5, samples), tuple(close), ranked)
 
 
 def _is_close(prediction: Prediction, tolerance: float) -> bool:
@@ -89,6 +98,12 @@ def wilson(successes: int, samples: int) -> Metric:
     half = math.sqrt(share * (1 - share) * spread + spread**2 / 4) / (1 + spread)
     low, high = max(0.0, centre - half), min(1.0, centre + half)
     return Metric(*(round(100 * value, 4) for value in (share, low, high)))
+
+
+def values(measured: Mapping[str, Any]) -> dict[str, float]:
+    """The figures of an evaluation, as the manifest holds it, by their metrics; shares in percent."""
+    shares = {key: measured[key]["percent"] for key in ("top1", "top5") if key in measured}
+    return {**shares, **{name: entry["value"] for name, entry in measured.get("metrics", {}).items()}}
 
 
 @dataclass(frozen=True)
@@ -121,7 +136,7 @@ def claims(reported: Iterable[Mapping[str, Any]], measured: Mapping[str, Any]) -
         Claim(entry["source"], entry.get("link"), metric, entry[metric], Metric(**measured[metric]))
         for entry in reported
         for metric in ("top1", "top5")
-        if metric in entry
+        if metric in entry and metric in measured
     ]
 
 
@@ -130,9 +145,9 @@ class Comparison:
     """How a rerun differs from stored predictions.
 
     Attributes:
-        differing: images whose logits or classes differ by more than the tolerance, each as a sentence.
+        differing: images whose logits, classes or outputs differ by more than the tolerance, each as a sentence.
         reranked: images on which classes changed places, their logits lying within the tolerance.
-        largest: the largest difference of a logit.
+        largest: the largest difference of a logit; of a regression's output, as a share of it where it is above 1.
         moved: by how many images the counts of right ones differ, of top-1 and top-5 the one that differs more.
         allowed: what that may be, if chance decides how each image counts for which it hangs on the tolerance: three
             standard deviations of their sum.
@@ -150,7 +165,7 @@ class Comparison:
         return not self.differing and self.moved <= self.allowed
 
 
-def compare(stored: Iterable[Prediction], rerun: Iterable[Prediction], tolerance: float) -> Comparison:
+def compare(stored: Iterable[Record], rerun: Iterable[Record], tolerance: float) -> Comparison:
     """Compare predictions by image: equal classes, and other ranks only where logits lie within the tolerance.
 
     If no logit moves by more than ``tolerance``, then neither does the n-th largest, and classes that change places
@@ -162,22 +177,23 @@ def compare(stored: Iterable[Prediction], rerun: Iterable[Prediction], tolerance
     largest = 0.0
     close = 0
     right = Counter[str]()
-    unmatched: tuple[dict[str, Prediction], dict[str, Prediction]] = {}, {}
+    unmatched: tuple[dict[str, Record], dict[str, Record]] = {}, {}
     for pair in zip_longest(stored, rerun):
         for predictions, prediction, sign in zip(unmatched, pair, (1, -1), strict=True):
             if prediction is not None:
                 predictions[prediction.image] = prediction
-                right["top1"] += sign * (prediction.label == prediction.classes[0])
-                right["top5"] += sign * (prediction.label in prediction.classes)
-        close += pair[0] is not None and _is_close(pair[0], tolerance)
+                if isinstance(prediction, Prediction):
+                    right["top1"] += sign * (prediction.label == prediction.classes[0])
+                    right["top5"] += sign * (prediction.label in prediction.classes)
+        close += isinstance(pair[0], Prediction) and _is_close(pair[0], tolerance)
         for image in dict.fromkeys(prediction.image for prediction in pair if prediction is not None):
             if all(image in predictions for predictions in unmatched):
                 old, new = (predictions.pop(image) for predictions in unmatched)
-                move = _largest_move(old, new)
+                move, found = _difference(old, new, tolerance)
                 largest = max(largest, move)
-                if found := _difference(old, new, move, tolerance):
+                if found:
                     differing.append(f"{image}: {found}")
-                elif old.classes != new.classes:
+                elif isinstance(old, Prediction) and isinstance(new, Prediction) and old.classes != new.classes:
                     reranked.append(f"{image}: {old.classes} became {new.classes}")
     differing += [f"{image}: not in the dataset any more" for image in unmatched[0]]
     differing += [f"{image}: not among the stored predictions" for image in unmatched[1]]
@@ -196,12 +212,35 @@ def _largest_move(old: Prediction, new: Prediction) -> float:
     return max(moves)
 
 
-def _difference(old: Prediction, new: Prediction, move: float, tolerance: float) -> str | None:
-    """Why the two can't be what one network says of one image, if so."""
+def share_moved(expected: Sequence[float], found: Sequence[float]) -> float:
+    """The largest difference of two regressions' outputs, each as a share of its size where that is above 1."""
+    return max(abs(a - b) / max(1.0, abs(a), abs(b)) for a, b in zip(expected, found, strict=True))
+
+
+def _difference(old: Record, new: Record, tolerance: float) -> tuple[float, str | None]:
+    """How far the two lie apart, and why they can't be what one network says of one image, if so."""
+    if isinstance(old, Prediction) and isinstance(new, Prediction):
+        move = _largest_move(old, new)
+        return move, _difference_of_classes(old, new, move, tolerance)
+    if isinstance(old, Output) and isinstance(new, Output) and len(old.outputs) == len(new.outputs):
+        move = share_moved(old.outputs, new.outputs)
+        return move, _difference_of_outputs(old, new, move, tolerance)
+    return 0.0, f"expected {','.join(old.header)}, found {','.join(new.header)}"
+
+
+def _difference_of_classes(old: Prediction, new: Prediction, move: float, tolerance: float) -> str | None:
     if old.label != new.label:
         return f"expected label {old.label}, found {new.label}"
     if len(old.ranked) != len(new.ranked):
         return f"expected {len(old.ranked)} logits, found {len(new.ranked)}"
     if move > tolerance:
         return f"expected classes {old.classes}, found {new.classes}; a logit moved by {move:.2g}, over {tolerance:g}"
+    return None
+
+
+def _difference_of_outputs(old: Output, new: Output, move: float, tolerance: float) -> str | None:
+    if old.label != new.label:
+        return f"expected target {old.label}, found {new.label}"
+    if move > tolerance:
+        return f"expected outputs {old.outputs}, found {new.outputs}; one moved by {move:.2g}, over {tolerance:g}"
     return None

@@ -32,12 +32,14 @@ def evaluate(job: Job, weights: Path, out: Path) -> dict[str, Any] | None:
     run = measure(job, weights, out / name)
     if not workers.group().is_first:
         return None
-    found = evaluation.evaluate(predictions.read(out / name))
+    found = evaluation.evaluate(predictions.read(out / name)).as_json()
+    own = job.extension.measure(predictions.read(out / name), job.spec.recipe)
     journal = run.pop("journal")
     result = {
-        "metrics": {"top1": found.top1.percent, "top5": found.top5.percent},
-        "samples": found.samples,
-        "close": list(found.close),
+        "metrics": evaluation.values({**found, "metrics": own}),
+        **({"own_metrics": own} if own else {}),
+        "samples": found["samples"],
+        "close": found["close"],
         "evaluated": job.test.images.what,
         "damaged": len(job.test.damaged),
         **run,

@@ -57,20 +57,47 @@ class Job:
         return {**self.base, "data": {"test": self.test.as_json()}}
 
     @cached_property
+    def extension(self) -> Any:
+        """The model's own datasets and metrics."""
+        from hubpkg.runtime import extensions
+
+        found = extensions.NONE
+        if self.spec.extension is not None:
+            found = extensions.load(self.spec.folder, self._sources, self.spec.extension)
+        if recipe.is_regression(self.spec.recipe) and not found.metrics:
+            raise HubpkgError(
+                f"{self.spec.folder / 'model.yaml'}: expected an extension that defines METRICS, as a regression has "
+                "no others, found none"
+            )
+        return found
+
+    @cached_property
+    def _sources(self) -> Mapping[str, bytes]:
+        return {name: file.read_bytes() for name, file in self.spec.entry_files.items()}
+
+    @cached_property
+    def source(self) -> Any:
+        """The dataset, as it is described and read."""
+        from hubpkg.runtime import datasets
+
+        return datasets.find(self.spec.dataset, self.extension.datasets)
+
+    @cached_property
     def test(self) -> Any:
-        """The images to evaluate on."""
+        """The samples to evaluate on."""
         return self._split("test")
 
     @cached_property
     def train(self) -> Any:
-        """The images to train on."""
+        """The samples to train on."""
         return self._split("train")
 
     def _split(self, name: str) -> Any:
         from hubpkg.runtime import datasets
 
-        datasets.check_recipe(self.spec.recipe)
-        split = datasets.load(self.spec.recipe, name, self.data_dir, skip_damaged=self.skip_damaged)
+        recipe, source = self.spec.recipe, self.source
+        datasets.check_recipe(recipe, source)
+        split = datasets.load(recipe, name, self.data_dir, skip_damaged=self.skip_damaged, source=source)
         if split.damaged:
             self.report(
                 f"data: {len(split.damaged)} of the {name} images are damaged or missing, and left out: "
@@ -93,28 +120,27 @@ class Job:
         """
         from hubpkg.runtime import framework
 
-        mindspore = self.mindspore
-        sources = {name: file.read_bytes() for name, file in self.spec.entry_files.items()}
-        recipe = self.spec.recipe
-        shape = (1, recipe["in_channels"], recipe["image_size"], recipe["image_size"])
+        mindspore, stated = self.mindspore, self.spec.recipe
+        shape, dtype = (1, *recipe.input_shape(stated)), getattr(mindspore, recipe.input_dtype(stated))
+        inputs = f"{'images' if recipe.of_images(stated) else 'inputs'} of shape {shape}"
         try:
-            with framework.uninterrupted(), entrypoint.loaded(self.spec.folder, sources) as create_network:
+            with framework.uninterrupted(), entrypoint.loaded(self.spec.folder, self._sources) as create_network:
                 network = create_network(self.spec.name, **self.spec.network_arguments)
             mindspore.set_context(mode=mindspore.PYNATIVE_MODE)  # in graph mode a refusal leaves files behind
             with framework.uninterrupted():
-                found = network.set_train(False)(mindspore.ops.zeros(shape, mindspore.float32)).shape
+                found = network.set_train(False)(mindspore.ops.zeros(shape, dtype)).shape
         except Exception as error:
             message = str(error).strip().partition("\n")[0]
             raise HubpkgError(
-                f"{self.spec.folder}: expected a network for images of shape {shape}, as the recipe for "
+                f"{self.spec.folder}: expected a network for {inputs}, as the recipe for "
                 f"{self.spec.dataset} has them, found {type(error).__name__}: {message}"
             ) from error
         finally:
             mindspore.set_context(mode=mindspore.GRAPH_MODE)
-        if tuple(found) != (1, recipe["num_classes"]):
-            raise HubpkgError(
-                f"{self.spec.folder}: expected logits of shape (1, {recipe['num_classes']}), found {tuple(found)}"
-            )
+        wanted = (1, recipe.outputs(stated))
+        if tuple(found) != wanted:
+            what = "outputs" if recipe.is_regression(stated) else "logits"
+            raise HubpkgError(f"{self.spec.folder}: expected {what} of shape {wanted}, found {tuple(found)}")
         return network
 
 

@@ -56,7 +56,7 @@ class Package:
             "package": str(self.folder),
             "card": str(self.folder / f"{self.contents['package']}.md"),
             "checkpoint": str(self.folder / self.contents["checkpoint"]["file"]),
-            "metrics": {"top1": measured["top1"]["percent"], "top5": measured["top5"]["percent"]},
+            "metrics": evaluation.values(measured),
             "samples": measured["samples"],
             "damaged": self.damaged,
             "performance": self.contents["performance"],
@@ -161,9 +161,16 @@ def _evaluate(job: Job, weights: Path) -> Path:
         from hubpkg.runtime import environment
 
         run = evaluator.measure(job, weights / "model.ckpt", folder / "predictions.csv")
+        metrics = job.extension.measure(predictions.read(folder / "predictions.csv"), job.spec.recipe)
         device = job.mindspore.get_context("device_target")
         source = {"commit": environment.commit(), "lock": environment.lock(), "packages": environment.packages()}
-        made = {"measured": _today(), "device": device, "engine": run["engine_facts"], "source": source}
+        made = {
+            "measured": _today(),
+            "device": device,
+            "engine": run["engine_facts"],
+            "metrics": metrics,
+            "source": source,
+        }
         (folder / "made.json").write_text(json.dumps(made), encoding="utf-8")
 
     from hubpkg.runtime import engines
@@ -234,8 +241,6 @@ def _output(out: Path, name: str, report: Callable[[str], None]) -> Iterator[Pat
 
 def _assemble(partial: Path, job: Job, weights: Path, evaluated: Path, timed: Path) -> dict[str, Any]:
     """Write the package's files into ``partial``, and its manifest last; give what the manifest says."""
-    from hubpkg.runtime import datasets
-
     spec = job.spec
     partial.mkdir()
     sha256 = _digest(weights)
@@ -270,19 +275,21 @@ def _assemble(partial: Path, job: Job, weights: Path, evaluated: Path, timed: Pa
         "entry": spec.entry_name,
         "card": {
             **spec.card_fields,
-            "dataset": datasets.find(spec.dataset).card_text(job.test.images.what),
+            "dataset": job.source.card_text(job.test.images.what),
         },
         "checkpoint": {"file": next(iter(files)), "sha256": sha256, **_source_of(weights)},
         "inputs": {
             "recipe": dict(spec.recipe),
             **({"settings": dict(sorted(spec.settings.items()))} if spec.settings else {}),
             "data": data,
+            **({"extension": spec.extension} if spec.extension else {}),
             "code": job.inputs["code"],
         },
         "environment": _environment(job, made),
         "times": stages.times(weights, evaluated, timed),
         "evaluation": {
             **verification.evaluation_of(partial),
+            **({"metrics": made["metrics"]} if made["metrics"] else {}),
             "measured": made["measured"],
             "tolerance": evaluation.LOGIT_TOLERANCE,
             "engine": made["engine"],

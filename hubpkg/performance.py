@@ -69,7 +69,7 @@ class Timing:
         engine: what ran the network: ``mindspore`` or ``onnxruntime``.
         devices: how many processes were timed at once, each with a device and batches of its own.
         batch_size: images a call and device.
-        image_size: their height and width in pixels.
+        image_size: their height and width in pixels; None where they are no images.
         jit_level: MindSpore's, O0, O1 or O2.
         precision: of the network's arithmetic: float32, float16 or bfloat16.
         compile_seconds: wall time of the first call, less the median of ``ms``.
@@ -81,7 +81,7 @@ class Timing:
     engine: str
     devices: int
     batch_size: int
-    image_size: int
+    image_size: int | None
     jit_level: str
     precision: str
     compile_seconds: float
@@ -147,7 +147,7 @@ class Performance:
     parameters_m: float
     devices: int
     batch_size: int
-    image_size: int
+    image_size: int | None
     jit_level: str
     precision: str
     compile_seconds: float
@@ -164,8 +164,8 @@ class Performance:
     noise: list[str]
 
     def as_json(self) -> dict[str, Any]:
-        """The figures as the manifest holds them."""
-        return asdict(self)
+        """The figures as the manifest holds them; inputs that are no images have no size in pixels."""
+        return asdict(self, dict_factory=_without_size)
 
 
 def measure(timings: Timings, parameters: Sequence[Parameter]) -> Performance:
@@ -222,8 +222,12 @@ def percentile(samples: Sequence[float], percent: float) -> float:
 
 def write_timings(path: Path, timings: Timings) -> None:
     """Write the samples as JSON."""
-    data = {key: value for key, value in asdict(timings).items() if value is not None}
+    data = {key: value for key, value in asdict(timings, dict_factory=_without_size).items() if value is not None}
     path.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
+
+
+def _without_size(fields: list[tuple[str, Any]]) -> dict[str, Any]:
+    return {key: value for key, value in fields if key != "image_size" or value is not None}
 
 
 def read_timings(path: Path) -> Timings:
@@ -245,7 +249,7 @@ def read_timings(path: Path) -> Timings:
 
 def timing_of(data: Mapping[str, Any]) -> Timing:
     """The timing that ``data`` hold as JSON values."""
-    return Timing(**{**data, "conditions": Conditions(**data["conditions"])})
+    return Timing(**{"image_size": None, **data, "conditions": Conditions(**data["conditions"])})
 
 
 _HEADER = ["name", "shape", "dtype", "trainable"]

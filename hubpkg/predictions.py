@@ -1,11 +1,11 @@
-"""What a network says of each image, as CSV: the evidence of an evaluation, and its journal while it runs."""
+"""What a network says of each sample, as CSV: the evidence of an evaluation, and its journal while it runs."""
 
 import csv
 import io
 import math
 import shutil
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain, pairwise
@@ -43,21 +43,53 @@ class Prediction:
         """All logits that are known, falling."""
         return self.logits if self.next_logit is None else (*self.logits, self.next_logit)
 
+    @property
+    def header(self) -> list[str]:
+        """What the cells of its line are called."""
+        return _header(len(self.classes), len(self.ranked))
+
     def row(self) -> list[str | int | float]:
         """The cells of its line."""
         return [self.image, self.label, *self.classes, *self.ranked]
 
 
-def write(path: Path, predictions: Iterable[Prediction]) -> None:
-    """Write ``predictions``, all of as many classes: image, label, up to five classes, most likely first, their logits.
+@dataclass(frozen=True)
+class Output:
+    """One sample's target and what a regression gives for it.
 
-    With more classes than five, the sixth largest logit follows.
+    Attributes:
+        image: identity of the sample in its dataset.
+        label: the target, a number for each output.
+        outputs: the network's.
+    """
+
+    image: str
+    label: tuple[float, ...]
+    outputs: tuple[float, ...]
+
+    @property
+    def header(self) -> list[str]:
+        """What the cells of its line are called."""
+        return _output_header(len(self.outputs))
+
+    def row(self) -> list[str | int | float]:
+        """The cells of its line."""
+        return [self.image, *self.label, *self.outputs]
+
+
+Record = Prediction | Output
+
+
+def write(path: Path, predictions: Iterable[Record]) -> None:
+    """Write ``predictions``, all of one kind: image, label, up to five classes, most likely first, their logits.
+
+    With more classes than five, the sixth largest logit follows. Of a regression: sample, targets, outputs.
     """
     each = iter(predictions)
     first = next(each)
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(_header(len(first.classes), len(first.ranked)))
+        writer.writerow(first.header)
         writer.writerows(prediction.row() for prediction in chain([first], each))
 
 
@@ -68,7 +100,23 @@ def _header(classes: int, logits: int) -> list[str]:
 _HEADERS = {tuple(_header(k, k)): k for k in range(1, TOP_K + 1)} | {tuple(_header(TOP_K, TOP_K + 1)): TOP_K}
 
 
-def read(path: Path) -> Iterator[Prediction]:
+def _output_header(width: int) -> list[str]:
+    return ["sample", *(f"{what}{i + 1}" for what in ("target", "output") for i in range(width))]
+
+
+def _parser(header: Sequence[str]) -> tuple[Callable[[Sequence[str]], Record | None], str] | None:
+    """The function that reads a line under ``header``, and what it expects there; None if there is no such header."""
+    if width := _HEADERS.get(tuple(header)):
+        expected = f"one image's label, {width} different classes and falling logits"
+        return lambda row: _parse(row, width) if len(row) == len(header) else None, expected
+    outputs = len(header) // 2
+    if outputs and list(header) == _output_header(outputs):
+        expected = f"one sample's {outputs} targets and {outputs} outputs, finite numbers"
+        return lambda row: _parse_output(row, outputs) if len(row) == len(header) else None, expected
+    return None
+
+
+def read(path: Path) -> Iterator[Record]:
     """Read what :func:`write` wrote, one after the other: few of them are ever in memory.
 
     Raises:
@@ -79,17 +127,18 @@ def read(path: Path) -> Iterator[Prediction]:
         with path.open(encoding="utf-8", newline="") as file:
             reader = csv.reader(file, strict=True)
             header = next(reader, [])
-            if tuple(header) not in _HEADERS:
+            found = _parser(header)
+            if found is None:
                 expected = ",".join(_header(TOP_K, TOP_K + 1))
-                raise HubpkgError(f"{path}:1: expected the header {expected}, found {','.join(header)}")
-            width = _HEADERS[tuple(header)]
+                raise HubpkgError(
+                    f"{path}:1: expected the header {expected}, or of a regression {','.join(_output_header(1))}, "
+                    f"found {','.join(header)}"
+                )
+            parse, expected = found
             for row in reader:
-                prediction = _parse(row, width) if len(row) == len(header) else None
+                prediction = parse(row)
                 if prediction is None or prediction.image in images:
-                    raise HubpkgError(
-                        f"{path}:{reader.line_num}: expected one image's label, {width} different "
-                        f"classes and falling logits, found {','.join(row)[:80]!r}"
-                    )
+                    raise HubpkgError(f"{path}:{reader.line_num}: expected {expected}, found {','.join(row)[:80]!r}")
                 images.add(prediction.image)
                 yield prediction
     except (UnicodeDecodeError, csv.Error) as error:
@@ -108,6 +157,14 @@ def _parse(row: Sequence[str], width: int) -> Prediction | None:
     return Prediction(row[0], label, tuple(classes), logits[:width], *logits[width:])
 
 
+def _parse_output(row: Sequence[str], width: int) -> Output | None:
+    try:
+        numbers = tuple(float(cell) for cell in row[1:])
+    except ValueError:
+        return None
+    return Output(row[0], numbers[:width], numbers[width:]) if all(map(math.isfinite, numbers)) else None
+
+
 class Journal:
     """Predictions of one evaluation as it runs, kept in the cache, so that one that was stopped goes on from there.
 
@@ -124,26 +181,24 @@ class Journal:
         self.folder = cache.folder() / "evaluation" / key
         self._file = self.folder / f"{uuid.uuid4().hex}.csv"
 
-    def earlier(self) -> Iterator[Prediction]:
+    def earlier(self) -> Iterator[Record]:
         """What other runs have predicted, as far as it can be read; of an image that several had, each one's."""
         for path in sorted(self.folder.glob("*.csv")):
             if path == self._file:
                 continue
-            with suppress(OSError, ValueError, KeyError, csv.Error), path.open("rb") as file:
+            with suppress(OSError, ValueError, csv.Error), path.open("rb") as file:
                 reader = csv.reader(_whole_lines(file), strict=True)
-                header = next(reader, [])
-                width = _HEADERS[tuple(header)]
-                for row in reader:
-                    if len(row) == len(header) and (prediction := _parse(row, width)):
-                        yield prediction
+                if found := _parser(next(reader, [])):
+                    parse, _ = found
+                    yield from (prediction for row in reader if (prediction := parse(row)))
 
-    def add(self, predictions: Iterable[Prediction]) -> None:
+    def add(self, predictions: Iterable[Record]) -> None:
         """Write ``predictions`` down."""
         text = io.StringIO(newline="")
         writer = csv.writer(text, lineterminator="\n")
         for prediction in predictions:
             if not text.tell() and not self._file.exists():
-                writer.writerow(_header(len(prediction.classes), len(prediction.ranked)))
+                writer.writerow(prediction.header)
             writer.writerow(prediction.row())
         with cache.writing():
             self.folder.mkdir(parents=True, exist_ok=True)

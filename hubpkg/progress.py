@@ -29,7 +29,9 @@ def track(items: Iterable[T], label: str, total: int) -> Iterator[T]:
 
 
 @contextmanager
-def training(total: int, done: int, report: Callable[[str], None]) -> Iterator[Callable[..., None]]:
+def training(
+    total: int, done: int, report: Callable[[str], None], unit: str = "img/s"
+) -> Iterator[Callable[..., None]]:
     """Show a training run: on a terminal after each step, elsewhere in a line an epoch, and each minute.
 
     Gives what to call after each step with its entry of the log, the number of epochs, and, after an epoch, what
@@ -41,9 +43,9 @@ def training(total: int, done: int, report: Callable[[str], None]) -> Iterator[C
         nonlocal told
         if validated or (not sys.stderr.isatty() and time.monotonic() - told >= _QUIET_SECONDS):
             told = time.monotonic()
-            found = [f"top-1 of the {kind} {value['top1']:.2f} %" for kind, value in (validated or {}).items()]
+            found = [_quality(kind, value) for kind, value in (validated or {}).items()]
             place = f"epoch {entry['epoch']} of {epochs}, step {entry['step']} of {total}"
-            report(f"train: {place}: {'; '.join([_state(entry), ', '.join(found)]).removesuffix('; ')}")
+            report(f"train: {place}: {'; '.join([_state(entry, unit), ', '.join(found)]).removesuffix('; ')}")
 
     if not sys.stderr.isatty():
         yield line
@@ -56,15 +58,20 @@ def training(total: int, done: int, report: Callable[[str], None]) -> Iterator[C
         task = bar.add_task("train", total=total, completed=done, state="compiling")
 
         def show(entry: Mapping[str, Any], epochs: int, validated: Mapping[str, Mapping[str, float]] | None) -> None:
-            text = f"epoch {entry['epoch']}/{epochs}, {_state(entry)}"
+            text = f"epoch {entry['epoch']}/{epochs}, {_state(entry, unit)}"
             bar.update(task, completed=entry["step"], state=text)
             line(entry, epochs, validated)
 
         yield show
 
 
-def _state(entry: Mapping[str, Any]) -> str:
-    return f"loss {entry['loss']:.4f}, lr {entry['lr']:.3g}, {entry['images_per_second']:.1f} img/s"
+def _quality(kind: str, validated: Mapping[str, float]) -> str:
+    name, value = next(iter(validated.items()))
+    return f"top-1 of the {kind} {value:.2f} %" if name == "top1" else f"{name} of the {kind} {value:.4g}"
+
+
+def _state(entry: Mapping[str, Any], unit: str) -> str:
+    return f"loss {entry['loss']:.4f}, lr {entry['lr']:.3g}, {entry['images_per_second']:.1f} {unit}"
 
 
 @contextmanager

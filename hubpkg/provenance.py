@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from hubpkg import manifest
+from hubpkg import manifest, recipe
 
 FILE = "evidence/provenance.json"
 _BUILD_TYPE = "https://example.com/hubpkg/build/v1"
@@ -59,14 +59,15 @@ def _command(contents: Mapping[str, Any]) -> Iterator[str]:
 def _inputs(contents: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """What the build read, as in-toto's resource descriptors."""
     inputs, environment, weights = contents["inputs"], contents["environment"], contents["checkpoint"]
+    noun = recipe.noun(inputs["recipe"])
     yield _descriptor("recipe", inputs["recipe"], "inputs.recipe of hubpkg.json, as canonical JSON (RFC 8785)")
     for split, data in sorted(inputs["data"].items()):
         yield {
             "name": f"data/{contents['dataset']}/{split}",
             "digest": {"sha256": data["sha256"]},
             "annotations": {
-                "of": "names, labels, sizes and contents of the images",
-                "images": data["images"],
+                "of": f"names, labels, sizes and contents of the {noun}s",
+                f"{noun}s": data["images"],
                 "damaged": len(data["damaged"]),
             },
         }

@@ -10,6 +10,53 @@ from hubpkg.errors import HubpkgError, InvalidDocumentError
 
 _FIXED = frozenset({"model", "dataset"})  # what a recipe is for, which no setting changes
 _SCALED = ("lr", "min_lr")  # what follows the global batch
+_MIXING = ("mixup", "cutmix")
+_OF_IMAGES = frozenset(
+    (
+        *("image_size", "in_channels", "interpolation", "crop_pct", "mean", "std"),
+        *("random_affine", "crop_scale", "hflip", "color_jitter", "random_erasing", "auto_augment", *_MIXING),
+    )
+)
+_OF_OTHER_INPUTS = frozenset({"input_dtype", "vocab_size"})
+_OF_CLASSES = frozenset({"num_classes", "label_smoothing", *_MIXING})
+_OF_NUMBERS = frozenset({"num_outputs", "loss"})
+
+
+def of_images(recipe: Mapping[str, Any]) -> bool:
+    """Whether its inputs are images, which are resized and normalised; others are taken as they are."""
+    return "input_shape" not in recipe
+
+
+def input_shape(recipe: Mapping[str, Any]) -> tuple[int, ...]:
+    """The shape of one input of the network."""
+    if of_images(recipe):
+        return (recipe["in_channels"], recipe["image_size"], recipe["image_size"])
+    return tuple(recipe["input_shape"])
+
+
+def input_dtype(recipe: Mapping[str, Any]) -> str:
+    """The type of the network's inputs: float32 or int32."""
+    return str(recipe.get("input_dtype", "float32"))
+
+
+def noun(recipe: Mapping[str, Any]) -> str:
+    """What one of its inputs is called."""
+    return "image" if of_images(recipe) else "sample"
+
+
+def is_regression(recipe: Mapping[str, Any]) -> bool:
+    """Whether the network gives numbers; else it gives logits of classes."""
+    return bool(recipe.get("task") == "regression")
+
+
+def loss(recipe: Mapping[str, Any]) -> str:
+    """What a regression makes small, and is validated by: ``mse`` or ``l1``."""
+    return str(recipe.get("loss", "mse"))
+
+
+def outputs(recipe: Mapping[str, Any]) -> int:
+    """How many numbers or logits the network gives for an input."""
+    return int(recipe["num_outputs" if is_regression(recipe) else "num_classes"])
 
 
 def read(path: Path, model: str, dataset: str, settings: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -56,8 +103,9 @@ def _parsed(key: str, text: str) -> Any:
 
 def _contradictions(recipe: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """The keys of a recipe that fits its schema, and what is wrong with them beside other keys."""
+    yield from _misplaced(recipe)
     for key in ("mean", "std"):
-        if len(recipe[key]) != recipe["in_channels"]:
+        if of_images(recipe) and len(recipe[key]) != recipe["in_channels"]:
             yield (
                 key,
                 (
@@ -87,6 +135,22 @@ def _contradictions(recipe: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         )
     if recipe.get("sink") and not recipe["drop_remainder"]:
         yield "sink", "sink: expected it with drop_remainder, as a sink's batches are all of one size, found it without"
+
+
+def _misplaced(recipe: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Each key that is there for inputs or a task of another kind, or is missing for this one."""
+    kinds = [
+        (_OF_OTHER_INPUTS, "with input_shape", "found it for images")
+        if of_images(recipe)
+        else (_OF_IMAGES, "for images alone", "found it with input_shape"),
+        (_OF_CLASSES, "for classes", "found it with task: regression")
+        if is_regression(recipe)
+        else (_OF_NUMBERS, "with task: regression", "found it without"),
+    ]
+    for keys, expected, found in kinds:
+        yield from ((key, f"{key}: expected it {expected}, {found}") for key in sorted(keys & recipe.keys()))
+    if not of_images(recipe) and ("vocab_size" in recipe) is not (input_dtype(recipe) == "int32"):
+        yield "vocab_size", "vocab_size: expected it with input_dtype: int32, and with no other, found one of the two"
 
 
 def mixes(recipe: Mapping[str, Any]) -> bool:

@@ -7,7 +7,8 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
-from hubpkg import evaluation, hub, manifest, predictions
+from hubpkg import evaluation, hub, location, manifest, predictions
+from hubpkg import recipe as recipes
 from hubpkg.errors import HubpkgError, LogitsError
 from hubpkg.job import code_digest
 from hubpkg.verification import Check, Verification
@@ -71,12 +72,20 @@ def _checks(package: Path, where: Where) -> Iterator[Check]:
     contents = manifest.read(package / manifest.NAME)
     recipe, dataset = contents["inputs"]["recipe"], contents["dataset"]
     engines.choose(where.engine, where.device)  # says, before the work begins, what is missing
-    split = datasets.load(recipe, "test", where.data_dir, skip_damaged=where.skip_damaged)
+    try:
+        extension = _extension(package, contents)
+    except HubpkgError as error:
+        yield Check("extension", ok=False, detail=str(error))
+        return
+    source = datasets.find(dataset, extension.datasets)
+    split = datasets.load(recipe, "test", where.data_dir, skip_damaged=where.skip_damaged, source=source)
     wanted = contents["inputs"]["data"]["test"]["sha256"]
     found = "as the manifest says" if split.sha256 == wanted else f"expected {wanted}, found {split.sha256}"
     left_out = f"; {len(split.damaged)} damaged or missing, left out" if split.damaged else ""
     yield Check("data", split.sha256 == wanted, f"fingerprint of {dataset}: {found}{left_out}")
     stored, seed = list(predictions.read(package / predictions.FILE)), manifest.record(package / manifest.NAME).sha256
+    if contents["evaluation"].get("metrics") or extension.metrics:
+        yield _check_metrics(contents, extension, stored)
     if where.sample is not None and where.sample < len(split.images):
         yield _check_images(stored, split.images)
         indices = draw(split.images.names, seed, where.sample)
@@ -107,9 +116,10 @@ def _checks(package: Path, where: Where) -> Iterator[Check]:
         return
     tolerance = _tolerance(contents, run.engine["name"], mindspore.get_context("device_target"))
     compared = evaluation.compare(evaluated, run.predictions, tolerance)
+    noun, value = recipes.noun(recipe), "an output" if recipes.is_regression(recipe) else "a logit"
     detail = (
-        f"{len(evaluated)} images evaluated again by {run.engine['name']}: {len(compared.differing)} differ, "
-        f"{len(compared.reranked)} changed ranks within the tolerance; the largest change of a logit is "
+        f"{len(evaluated)} {noun}s evaluated again by {run.engine['name']}: {len(compared.differing)} differ, "
+        f"{len(compared.reranked)} changed ranks within the tolerance; the largest change of {value} is "
         f"{compared.largest:.2g}, the tolerance {tolerance:g}; in total the counts differ by {compared.moved}, the "
         f"tolerance {compared.allowed}"
     )
@@ -118,6 +128,35 @@ def _checks(package: Path, where: Where) -> Iterator[Check]:
     shown = [*compared.differing, *compared.reranked]
     more = [f"and {len(shown) - _SHOWN} more"] if len(shown) > _SHOWN else []
     yield Check("rerun", compared.ok, "; ".join([detail, *shown[:_SHOWN], *more]))
+
+
+def _extension(package: Path, contents: Mapping[str, Any]) -> Any:
+    """The package's own datasets and metrics, by code that was compared with the manifest."""
+    from hubpkg.runtime import extensions
+
+    file, entry = contents["inputs"].get("extension"), contents["entry"]
+    if file is None:
+        return extensions.NONE
+    sources = {
+        name.removeprefix(f"{entry}/"): location.compare((package / name).read_bytes(), name, contents, name)
+        for name in contents["files"]
+        if name.startswith(f"{entry}/")
+    }
+    return extensions.load(package / entry, sources, file)
+
+
+def _check_metrics(contents: Mapping[str, Any], extension: Any, stored: Sequence[predictions.Record]) -> Check:
+    """Whether the package's own code computes the same metrics again from the stored predictions."""
+    from hubpkg.runtime import extensions
+
+    claimed = contents["evaluation"].get("metrics", {})
+    try:
+        faults = extensions.differences(claimed, extension.measure(stored, contents["inputs"]["recipe"]))
+    except HubpkgError as error:
+        faults = [str(error)]
+    shown = ", ".join(f"{name} {entry['value']:g}" for name, entry in claimed.items())
+    found = f"{shown}, computed again by {contents['inputs'].get('extension')} from {predictions.FILE}"
+    return Check("metrics", not faults, "; ".join(faults) or found)
 
 
 def _tolerance(contents: Mapping[str, Any], engine: str, device: str) -> float:
@@ -130,9 +169,9 @@ def _tolerance(contents: Mapping[str, Any], engine: str, device: str) -> float:
     return min(float(measured["tolerance"]), evaluation.LOGIT_TOLERANCE)  # the package may not widen it
 
 
-def _check_images(stored: Sequence[predictions.Prediction], images: Any) -> Check:
+def _check_images(stored: Sequence[predictions.Record], images: Any) -> Check:
     """Whether the predictions are of just the dataset's images, with their labels: all of them, drawn or not."""
-    labels = dict(zip(images.names, map(int, images.labels), strict=True))
+    labels = dict(zip(images.names, images.labels, strict=True))
     faults = [
         f"{p.image}: expected label {p.label}, found {labels[p.image]}"
         if p.image in labels

@@ -12,7 +12,7 @@ from hubpkg import recipe as recipes
 from hubpkg.errors import HubpkgError, InvalidDocumentError
 from hubpkg.resources import shipped
 
-_NOT_ON_CARD = frozenset({"model-name", "default-dataset", "datasets", "checkpoint"})
+_NOT_ON_CARD = frozenset({"model-name", "default-dataset", "datasets", "checkpoint", "extension"})
 
 
 @dataclass(frozen=True)
@@ -70,19 +70,31 @@ class ModelSpec:
     @property
     def code_files(self) -> dict[str, Path]:
         """Those of :attr:`entry_files` that decide what the network computes."""
-        prose = {"model.yaml", self.fields["figure"]["file"]}
+        prose = {"model.yaml", self.figure}
         files = self.entry_files.items()
         return {name: file for name, file in files if name not in prose and not name.startswith("recipes/")}
 
     @property
-    def network_defaults(self) -> dict[str, int]:
+    def network_defaults(self) -> dict[str, Any]:
         """What ``create_network`` makes in this package when it is called with the model's name alone."""
-        return {**self.network_arguments, "image_size": self.recipe["image_size"]}
+        size = {"image_size": self.recipe["image_size"]} if recipes.of_images(self.recipe) else {}
+        return {**self.network_arguments, **size}
 
     @property
-    def network_arguments(self) -> dict[str, int]:
-        """The arguments of ``create_network`` that the dataset decides."""
-        return {key: self.recipe[key] for key in ("in_channels", "num_classes")}
+    def network_arguments(self) -> dict[str, Any]:
+        """The arguments of ``create_network`` that the recipe decides: what an input is like, and how many outputs."""
+        keys = ("in_channels", "input_shape", "vocab_size", "num_classes", "num_outputs")
+        return {key: self.recipe[key] for key in keys if key in self.recipe}
+
+    @property
+    def figure(self) -> str | None:
+        """The file of the card's figure, if it has one."""
+        return self.fields["figure"]["file"] if "figure" in self.fields else None
+
+    @property
+    def extension(self) -> str | None:
+        """The file with the model's own datasets and metrics, if it has one."""
+        return self.fields.get("extension")
 
 
 def _is_litter(part: str) -> bool:
@@ -152,8 +164,8 @@ def read_spec(
         )
     faults += [
         f"{folder}: expected the file {needed}, found none"
-        for needed in (entrypoint.FILE, fields["figure"]["file"])
-        if not (folder / needed).is_file()
+        for needed in (entrypoint.FILE, fields.get("figure", {}).get("file"), fields.get("extension"))
+        if needed and not (folder / needed).is_file()
     ]
     given, dataset = dataset, fields["default-dataset"] if dataset is None else dataset
     recipe: dict[str, Any] = {}
@@ -165,6 +177,11 @@ def read_spec(
                 recipe, notes = recipes.resolved(stated, recipe, settings or {}, devices)
         except HubpkgError as error:
             faults += str(error).splitlines()
+        if "reported" in fields["datasets"][dataset] and recipes.is_regression(recipe):
+            faults.append(
+                f"{document.place(('datasets', dataset, 'reported'))}: datasets.{dataset}.reported: expected "
+                "accuracies of a classification, found them for a regression"
+            )
     elif given is not None:
         faults.append(f"--dataset: expected one of {', '.join(fields['datasets'])}, found {dataset!r}")
     fields = {**fields, **fields["datasets"].get(dataset, {}), **(overrides or {})}

@@ -21,9 +21,9 @@ class Trained:
     """What came of it.
 
     Attributes:
-        metrics: top-1 and top-5 of the final weights on the test images, in percent.
+        metrics: top-1 and top-5 of the final weights on the test images, in percent; of a regression, its loss.
         averaged: whether the final weights are averages (EMA).
-        best: top-1, epoch and kind, ``weights`` or ``average``, of the best weights.
+        best: top-1 or loss, epoch and kind, ``weights`` or ``average``, of the best weights.
         steps: how many there were.
         resumed: after how many steps the run was resumed, each time.
         timing: wall time of the steps, those after each start left out; conditions of the last session.

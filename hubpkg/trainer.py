@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from hubpkg import cache, checkpoint, manifest, progress, stages, trained
+from hubpkg import cache, checkpoint, manifest, progress, recipe, stages, trained
 from hubpkg.errors import HubpkgError
 from hubpkg.job import Job, check_writable
 
@@ -176,8 +176,8 @@ def _train_here(job: Job, plan: Plan, run: Path) -> bool:
     network = job.network()
     if plan.start is not None:
         parameters = checkpoint.load_verified(plan.start.path, plan.start.sha256)
-        classes = job.spec.recipe["num_classes"]
-        job.report(f"train: {checkpoint.adapt(network, parameters, plan.start.path, classes)}")
+        outputs = recipe.outputs(job.spec.recipe)
+        job.report(f"train: {checkpoint.adapt(network, parameters, plan.start.path, outputs)}")
     task = training.Task(network, job.network(), job.spec.recipe, job.train.images, job.test.images, job.report)
     result = training.train(task, run)
     if result is None:
@@ -244,8 +244,7 @@ def _train_in_workers(job: Job, plan: Plan, run: Path) -> None:
     from hubpkg.runtime import snapshot, training, workers
 
     _begin(job, plan, run)
-    recipe = job.spec.recipe
-    total = training.total_steps(len(job.train.images), recipe, job.workers)
+    total = training.total_steps(len(job.train.images), job.spec.recipe, job.workers)
     with cache.writing():
         run.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=run.parent, prefix="workers-") as out:
@@ -260,7 +259,7 @@ def _train_in_workers(job: Job, plan: Plan, run: Path) -> None:
 
                 def watch() -> None:
                     if sys.stderr.isatty() and (entry := training.last_entry(run / trained.LOG)):
-                        show(entry, recipe["epochs"], None)
+                        show(entry, job.spec.recipe["epochs"], None)
 
                 workers.launch(job.workers, job.msrun, ["train", job.spec.name, *given], job.report, watch)
         except BaseException:

@@ -19,6 +19,7 @@ from hubpkg import (
     performance,
     predictions,
     provenance,
+    recipe,
     trained,
 )
 from hubpkg.errors import HubpkgError, InvalidDocumentError
@@ -210,8 +211,18 @@ def performance_of(package: Path) -> dict[str, Any]:
 
 
 def _check_evaluation(package: Path, contents: Mapping[str, Any]) -> str:
-    _compare("evaluation", predictions.FILE, evaluation_of(package), contents["evaluation"])
+    found = evaluation.evaluate(predictions.read(package / predictions.FILE))
     measured, data = contents["evaluation"], contents["inputs"]["data"]["test"]
+    regression = recipe.is_regression(contents["inputs"]["recipe"])
+    if regression is not (found.top1 is None):
+        kinds = ("outputs of a regression", "classes and logits")
+        expected, other = kinds if regression else kinds[::-1]
+        raise HubpkgError(f"{predictions.FILE}: expected {expected}, as the recipe says, found {other}")
+    computed = found.as_json()
+    if found.top5 is not None and "top5" in measured:  # of few classes it need not be there
+        computed["top5"] = asdict(found.top5)
+    _compare("evaluation", predictions.FILE, computed, measured)
+    own = _own_metrics(contents)
     if measured["samples"] != data["images"] - len(data["damaged"]):
         raise HubpkgError(
             f"{manifest.NAME}: inputs.data.test: expected {measured['samples']} images that were not left out, as "
@@ -222,11 +233,31 @@ def _check_evaluation(package: Path, contents: Mapping[str, Any]) -> str:
         f"{claim.measured.low:.2f} to {claim.measured.high:.2f}"
         for claim in evaluation.claims(contents["card"].get("reported", ()), measured)
     ]
-    found = (
-        f"top-1 {measured['top1']['percent']:.2f} %, top-5 {measured['top5']['percent']:.2f} % of "
-        f"{measured['samples']} images, computed again from {predictions.FILE}"
-    )
-    return "; ".join([found, *told])
+    of = f"of {measured['samples']} {recipe.noun(contents['inputs']['recipe'])}s"
+    shares = [f"top-{key[3:]} {measured[key]['percent']:.2f} %" for key in ("top1", "top5") if key in measured]
+    first = f"{', '.join(shares)} {of}, computed again from {predictions.FILE}"
+    return "; ".join([first if shares else f"the outputs {of} are in {predictions.FILE}", *told, *own])
+
+
+def _own_metrics(contents: Mapping[str, Any]) -> list[str]:
+    """What there is to say of the metrics that the package's own code computed; there have to be some of a regression.
+
+    Raises:
+        HubpkgError: the code that computes them is not there.
+    """
+    metrics, file = contents["evaluation"].get("metrics", {}), contents["inputs"].get("extension")
+    if not metrics and recipe.is_regression(contents["inputs"]["recipe"]):
+        raise HubpkgError(f"{manifest.NAME}: evaluation.metrics: expected the metrics of a regression, found none")
+    if metrics and f"{contents['entry']}/{file}" not in contents["files"]:
+        raise HubpkgError(
+            f"{manifest.NAME}: inputs.extension: expected the file of {contents['entry']}/ that computes "
+            f"{', '.join(metrics)}, found {file or 'none'}"
+        )
+    return [
+        f"{name} {entry['value']:g}{entry['unit'] and ' ' + entry['unit']} is as the package's own {file} computed it: "
+        "verify --rerun runs that again"
+        for name, entry in metrics.items()
+    ]
 
 
 def _check_performance(package: Path, contents: Mapping[str, Any]) -> str:
@@ -236,9 +267,18 @@ def _check_performance(package: Path, contents: Mapping[str, Any]) -> str:
     )
 
 
+# What may be in one package's manifest and not in another's, but has to be in both or neither of claim and evidence.
+_COMPUTED = {"evaluation": {"top1", "top5"}, "performance": {"image_size"}}
+
+
 def _compare(section: str, source: str, computed: Mapping[str, Any], claimed: Mapping[str, Any]) -> None:
     faults = []
+    for key in sorted(_COMPUTED[section] & (claimed.keys() ^ computed.keys())):
+        expected, found = ("no such key", "one") if key in claimed else ("this key", "none")
+        faults.append(f"{manifest.NAME}: {section}.{key}: expected {expected}, as {source} shows, found {found}")
     for key, value in computed.items():
+        if key not in claimed:
+            continue
         if isinstance(value, dict):
             faults += [
                 f"{manifest.NAME}: {section}.{key}.{part}: expected {value[part]}, as {source} shows, "

@@ -40,16 +40,14 @@ def models(tmp_path_factory):
     return folder
 
 
-def make_small(folder):
-    """Put the model xcit_small into ``folder``."""
-    small = folder / SMALL
+def make_small(folder, name=SMALL, sizes="depth=1, dim=32, num_heads=2, class_depth=1"):
+    """Put the model ``name``, the shipped network with ``sizes``, into ``folder``."""
+    small = folder / name
     shutil.copytree(ROOT / "models" / LARGE, small, ignore=shutil.ignore_patterns("__pycache__"))
-    (small / f"{LARGE}_network.py").rename(small / f"{SMALL}_network.py")
+    (small / f"{LARGE}_network.py").rename(small / f"{name}_network.py")
     for file in [*small.glob("*.py"), *small.rglob("*.yaml")]:
-        file.write_text(file.read_text(encoding="utf-8").replace(LARGE, SMALL), encoding="utf-8")
-    _change(
-        small / "mindspore_hub_conf.py", r"return XCiT\(", "return XCiT(depth=1, dim=32, num_heads=2, class_depth=1,"
-    )
+        file.write_text(file.read_text(encoding="utf-8").replace(LARGE, name), encoding="utf-8")
+    _change(small / "mindspore_hub_conf.py", r"return XCiT\(", f"return XCiT({sizes},")
     recipe = small / "recipes" / "digits.yaml"
     for key, value in {"epochs": 1, "lr": 2e-3, "warmup_epochs": 0.1, "decay_epochs": 0.9}.items():
         _change(recipe, rf"^{key}:.*$", f"{key}: {value}")

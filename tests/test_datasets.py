@@ -32,7 +32,7 @@ def own_cache(monkeypatch, tmp_path_factory):
 
 
 def test_digits_is_split_once_and_for_all_by_class():
-    train, test = (datasets.find("digits").images(split, None) for split in ("train", "test"))
+    train, test = (datasets.find("digits").read(split, None) for split in ("train", "test"))
     assert (len(train), len(test)) == (1437, 360)
     assert sorted([*train.names, *test.names]) == [f"{index:04d}" for index in range(1797)]
     counts = Counter(test.labels)
@@ -154,7 +154,7 @@ def test_the_class_order_is_that_of_sorted_wordnet_ids():
 def test_a_whole_validation_set_is_called_so(tmp_path, monkeypatch):
     monkeypatch.setattr(ilsvrc, "VALIDATION_IMAGES", 1000)
     write_tar(tmp_path / "val.tar", {f"{synset}/{synset}.JPEG": b"" for synset in SYNSETS})
-    images = datasets.find("imagenet2012").images("test", tmp_path)
+    images = datasets.find("imagenet2012").read("test", tmp_path)
     assert images.what == "the validation set"
     assert list(images.labels) == list(range(1000))
 

@@ -10,7 +10,7 @@ from scipy.stats import binomtest
 from hubpkg import evaluation
 from hubpkg.errors import HubpkgError
 from hubpkg.evaluation import ENGINE_TOLERANCE, Evaluation, Metric, compare
-from hubpkg.predictions import Prediction
+from hubpkg.predictions import Output, Prediction
 
 TOLERANCE = 2**-10
 
@@ -24,7 +24,7 @@ def test_the_metrics():
             Prediction("d", 1, (7, 1, 2, 3, 4), (5, 4, 3, 2, 1)),
         ]
     )
-    assert found == Evaluation(4, Metric(25.0, 4.5587, 69.9358), Metric(75.0, 30.0642, 95.4413), ())
+    assert found == Evaluation(4, Metric(25.0, 4.5587, 69.9358), Metric(75.0, 30.0642, 95.4413), (), 5)
     assert found.as_json()["top1"] == {"percent": 25.0, "low": 4.5587, "high": 69.9358}
     with pytest.raises(HubpkgError, match="expected at least one prediction, found none"):
         evaluation.evaluate([])
@@ -164,3 +164,41 @@ def test_not_all_images_that_hang_on_the_tolerance_may_count_in_one_s_favour(cou
 def test_no_image_may_count_otherwise_that_does_not_hang_on_the_tolerance():
     compared = compare(leaning(50, 1.0), leaning(50, 1.0), 1e-3)
     assert (compared.ok, compared.moved, compared.allowed) == (True, 0, 0)
+
+
+@pytest.mark.parametrize(("classes", "keys"), [(2, {"top1"}), (5, {"top1"}), (6, {"top1", "top5"})])
+def test_five_classes_or_fewer_make_no_top_5(classes, keys):
+    found = evaluation.evaluate([top([float(c) for c in range(classes)])]).as_json()
+    assert found.keys() == {"samples", "close"} | keys
+    assert evaluation.values(found).keys() == keys
+
+
+OUTPUTS = [Output("a", (1.0,), (0.5,)), Output("b", (300.0,), (200.0,))]
+
+
+def test_a_regression_has_no_accuracy():
+    assert evaluation.evaluate(OUTPUTS).as_json() == {"samples": 2, "close": []}
+
+
+@pytest.mark.parametrize(
+    ("changed", "differing"),
+    [
+        (Output("a", (1.0,), (0.5 + TOLERANCE / 2,)), []),
+        (Output("a", (1.0,), (0.5 + 2 * TOLERANCE,)), ["one moved by 0.002, over"]),
+        (Output("b", (300.0,), (200 + 100 * TOLERANCE,)), []),  # large ones by their share
+        (Output("b", (300.0,), (200 + 300 * TOLERANCE,)), ["one moved by 0.0015, over"]),
+        (Output("a", (2.0,), (0.5,)), ["expected target (1.0,), found (2.0,)"]),
+        (Output("a", (1.0, 1.0), (0.5, 0.5)), ["expected sample,target1,output1, found sample,target1,target2"]),
+        (Prediction("a", 1, (1,), (0.5,)), ["expected sample,target1,output1, found image,label,class1,logit1"]),
+        (Output("c", (1.0,), (0.5,)), ["a: not in the dataset any more", "c: not among the stored predictions"]),
+    ],
+)
+def test_outputs_may_move_by_the_tolerance(changed, differing):
+    again = [changed if record.image == changed.image else record for record in OUTPUTS]
+    if changed.image == "c":
+        again = [changed, OUTPUTS[1]]
+    found = compare(OUTPUTS, again, TOLERANCE)
+    assert len(found.differing) == len(differing)
+    for sentence, expected in zip(found.differing, differing, strict=True):
+        assert expected in sentence
+    assert found.ok is not bool(differing)

@@ -22,7 +22,7 @@ TRAP = "raise AssertionError('the entrypoint was run')\n"
 def images_of(package, count):
     """The first test images, as the network takes them."""
     recipe = read_manifest(package)["inputs"]["recipe"]
-    images = datasets.find("digits").images("test", None)
+    images = datasets.find("digits").read("test", None)
     batches = datasets.pipeline(images, recipe, count)
     batch, _ = next(batches.create_tuple_iterator(num_epochs=1))
     return batch

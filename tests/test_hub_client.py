@@ -43,7 +43,7 @@ for mode in (mindspore.GRAPH_MODE, mindspore.PYNATIVE_MODE):
 @pytest.mark.compat
 def test_the_package_gives_its_predictions_from_its_path_alone(package, tmp_path):
     recipe = read_manifest(package)["inputs"]["recipe"]
-    images = datasets.find("digits").images("test", None)
+    images = datasets.find("digits").read("test", None)
     batches = datasets.pipeline(images, recipe, len(images))
     batch, _ = next(batches.create_tuple_iterator(num_epochs=1, output_numpy=True))
     np.save(tmp_path / "images.npy", batch)

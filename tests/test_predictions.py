@@ -6,9 +6,10 @@ from hypothesis import strategies as st
 
 from hubpkg import predictions
 from hubpkg.errors import HubpkgError
-from hubpkg.predictions import Journal, Prediction
+from hubpkg.predictions import Journal, Output, Prediction
 
 HEADER = "image,label,class1,class2,logit1,logit2\n"
+NUMBERS = "sample,target1,output1\n"
 # A carriage return alone is refused when it is read; lone surrogates are no UTF-8.
 NAMES = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r"))
 
@@ -43,6 +44,19 @@ def test_predictions_are_read_as_they_were_written(tmp_path_factory, written):
     assert file.read_bytes() == first
 
 
+OUTPUTS = [Output("a", (1.0, -2.5), (1e-7, 3.0)), Output("b", (0.1, 0.0), (346.0, -1.0))]
+
+
+def test_outputs_are_read_as_they_were_written(tmp_path, monkeypatch):
+    monkeypatch.setenv("HUBPKG_CACHE", str(tmp_path))
+    file = tmp_path / "predictions.csv"
+    predictions.write(file, OUTPUTS)
+    assert file.read_text().splitlines()[:2] == ["sample,target1,target2,output1,output2", "a,1.0,-2.5,1e-07,3.0"]
+    assert list(predictions.read(file)) == OUTPUTS
+    Journal("key").add(OUTPUTS)
+    assert list(Journal("key").earlier()) == OUTPUTS
+
+
 def test_the_form_of_the_file(tmp_path):
     file = tmp_path / "predictions.csv"
     predictions.write(file, [Prediction('a "b",\nc', 3, (3, 1), (1.5, -1e-7))])
@@ -69,6 +83,11 @@ def test_the_form_of_the_file(tmp_path):
         (HEADER + "a,,1,2,0.5,0.25\n", ":2: "),
         (HEADER + f"a,{'1' * 5000},1,2,0.5,0.25\n", ":2: "),
         (HEADER + "a,1,1,2,0.5,0.25\nb,1,1,2,0.5,0.25\na,2,1,2,0.5,0.25\n", ":4: "),
+        (NUMBERS + "a,1.0,nan\n", ":2: expected one sample's 1 targets and 1 outputs, finite numbers, found"),
+        (NUMBERS + "a,1.0\n", ":2: "),
+        (NUMBERS + "a,x,1.0\n", ":2: "),
+        (NUMBERS + "a,1.0,1.0\na,1.0,1.0\n", ":3: "),
+        ("sample,target1,output2\n", ":1: expected the header"),
         (HEADER + '"a,1,1,2,0.5,0.25\n', ": expected CSV in UTF-8, found: "),
         (HEADER.encode() + b"\xff,1,1,2,0.5,0.25\n", ": expected CSV in UTF-8, found: "),
     ],

@@ -99,7 +99,7 @@ def test_the_loss_is_mindcvs(soft):
     targets = Tensor(generator.integers(10, size=6).astype(np.int32))
     if soft:
         targets = Tensor(generator.dirichlet(np.ones(10), 6).astype(np.float32))
-    found = WithLoss(nn.Identity(), 0.1)(logits, targets).asnumpy()
+    found = WithLoss(nn.Identity(), RECIPE)(logits, targets).asnumpy()
     expected = create_loss("CE", label_smoothing=0.1)(logits, targets).asnumpy()
     assert found == pytest.approx(expected, abs=1e-6)
 

@@ -22,7 +22,7 @@ from hubpkg.runtime import datasets
 from hubpkg.spec import read_spec
 
 TASKS = Path("/proc/self/task")
-IMAGES = datasets.find("digits").images("train", None)
+IMAGES = datasets.find("digits").read("train", None)
 PLAIN = {
     key: value
     for key, value in read_spec("xcit_tiny_12_p16_224", "digits").recipe.items()

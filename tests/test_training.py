@@ -13,7 +13,7 @@ from hubpkg.job import Job
 from hubpkg.runtime import datasets, engines, snapshot, training
 from hubpkg.spec import ModelSpec, find_model, read_spec
 
-IMAGES, TEST = (datasets.find("digits").images(split, None) for split in ("train", "test"))
+IMAGES, TEST = (datasets.find("digits").read(split, None) for split in ("train", "test"))
 
 
 @pytest.fixture

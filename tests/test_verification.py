@@ -625,3 +625,29 @@ def test_images_that_were_found_and_not_evaluated_are_missed(package):
     (failed,) = [check for check in verification.verify(package).checks if not check.ok]
     assert "inputs.data.test: expected 360 images that were not left out" in failed.detail
     assert failed.detail.endswith("found 361 less 0")
+
+
+OWN = {"MAE": {"value": 1.0, "unit": "", "higher_is_better": False}}
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (lambda c: c["performance"].pop("image_size"), "performance.image_size: expected this key, as evidence/timing"),
+        (
+            lambda c: c["evaluation"].pop("top5"),
+            "evaluation.top5: expected this key, as evidence/predictions.csv shows",
+        ),
+        (lambda c: c["evaluation"].update(metrics=OWN), f"expected the file of {ENTRY}/ that computes MAE, found none"),
+        (
+            lambda c: c["inputs"]["recipe"].update(task="regression", num_outputs=1),
+            "predictions.csv: expected outputs of a regression, as the recipe says, found classes and logits",
+        ),
+    ],
+)
+def test_a_manifest_may_neither_lack_nor_add_figures(package, change, expected):
+    contents = read_manifest(package)
+    change(contents)
+    agree(package, contents)
+    reseal(package, contents)
+    assert any(expected in finding for finding in failing(package)), failing(package)

@@ -6,7 +6,7 @@ import signal
 import threading
 import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from importlib import metadata
@@ -14,6 +14,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from hubpkg import recipe as recipes
 from hubpkg.errors import EngineError, HubpkgError, SlowFrameworkWarning
 
 _FAST_ON_CPU = ((2, 7), (2, 8))  # from 2.9 on, convolutions take many times as long there
@@ -109,7 +110,8 @@ def explained(what: str, recipe: Mapping[str, Any]) -> Iterator[None]:
     try:
         yield
     except (RuntimeError, TypeError, ValueError, MemoryError) as error:
-        where = f"{what}, images of {recipe['image_size']}x{recipe['image_size']}"
+        size = "x".join(map(str, recipes.input_shape(recipe)[1 if recipes.of_images(recipe) else 0 :]))
+        where = f"{what}, {'images' if recipes.of_images(recipe) else 'inputs'} of {size}"
         if isinstance(error, MemoryError) or re.search("alloc|memory", str(error), re.IGNORECASE):
             raise HubpkgError(
                 f"{where}: expected memory enough, found too little ({reason(error)}); try a smaller batch_size, in "
@@ -161,14 +163,14 @@ def start(jit_level: str, device: str | None) -> Any:
     return mindspore
 
 
-def export_onnx(network: Any, shape: Sequence[int], file: Path) -> None:
-    """Write ``network`` for images of ``shape`` to ``file`` as ONNX.
+def export_onnx(network: Any, inputs: Any, file: Path) -> None:
+    """Write ``network`` for ``inputs``, an array like those that it will be given, to ``file`` as ONNX.
 
     Raises:
         EngineError: it has an operator that MindSpore can't export.
     """
     mindspore = load()
-    images = mindspore.ops.zeros(tuple(shape), mindspore.float32)
+    images = mindspore.Tensor(inputs)
     try:
         with uninterrupted():
             if hasattr(mindspore, "onnx"):  # from 2.8 on

@@ -1,4 +1,4 @@
-"""Run an engine over a dataset: images -> predictions."""
+"""Run an engine over a dataset: samples -> predictions."""
 
 import base64
 import json
@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hubpkg import manifest
+from hubpkg import recipe as recipes
 from hubpkg.errors import HubpkgError, LogitsError
-from hubpkg.predictions import TOP_K, Journal, Prediction
+from hubpkg.predictions import TOP_K, Journal, Output, Prediction, Record
 from hubpkg.progress import track
 from hubpkg.runtime import datasets, engines, workers
 
@@ -22,51 +23,66 @@ _NO_CLASS = -1
 _ROW = np.dtype([("classes", "<i4", TOP_K), ("logits", "<f4", TOP_K + 1)])
 
 
-class Predictions(Iterable[Prediction]):
-    """What is known of the images of a split, in their order.
+class Predictions(Iterable[Record]):
+    """What is known of the samples of a split, in their order.
 
     Attributes:
-        rows: of each image, the classes and logits of its prediction, as an array.
+        rows: of each image, the classes and logits of its prediction, as an array; or, of a regression, the outputs.
     """
 
-    def __init__(self, images: datasets.Images) -> None:
-        """Know nothing yet of ``images``."""
+    def __init__(self, images: datasets.Images, outputs: int | None = None) -> None:
+        """Know nothing yet of ``images``; ``outputs`` is how many numbers a regression gives, None of classes."""
         self._images = images
-        self.rows = np.full(len(images), np.array((_NO_CLASS, np.nan), _ROW))
+        self._outputs = outputs
+        blank = np.array((_NO_CLASS, np.nan), _ROW)
+        if outputs is not None:
+            blank = np.array((np.nan,), [("logits", "<f4", (outputs,))])
+        self.rows = np.full(len(images), blank)
 
     @property
     def known(self) -> NDArray[np.bool_]:
         """Whether there is a prediction, of each image."""
-        found: NDArray[np.bool_] = self.rows["classes"][:, 0] != _NO_CLASS
+        found: NDArray[np.bool_] = ~np.isnan(self.rows["logits"][:, 0])
         return found
 
     def add(self, indices: Sequence[int], logits: NDArray[np.float32]) -> None:
-        """Take the largest of ``logits``, of shape (images, classes), for the images at ``indices``."""
+        """Take ``logits``, of shape (images, classes or outputs), for the images at ``indices``."""
+        if self._outputs is not None:
+            self.rows["logits"][indices] = logits
+            return
         order = np.argsort(-logits, axis=1, kind="stable")[:, : TOP_K + 1]
         self.rows["classes"][indices, : order.shape[1]] = order[:, :TOP_K]
         self.rows["logits"][indices, : order.shape[1]] = np.take_along_axis(logits, order, 1)
 
-    def add_earlier(self, predictions: Iterable[Prediction], wanted: Iterable[int]) -> None:
+    def add_earlier(self, predictions: Iterable[Record], wanted: Iterable[int]) -> None:
         """Take those of ``predictions`` that are of the images at ``wanted``."""
         index = {self._images.names[i]: i for i in wanted}
         for prediction in predictions:
-            if prediction.image in index and max(prediction.classes) < self._images.classes:
-                row = self.rows[index[prediction.image]]
+            if prediction.image not in index:
+                continue
+            row = self.rows[index[prediction.image]]
+            if isinstance(prediction, Output):
+                if len(prediction.outputs) == self._outputs:
+                    row["logits"] = prediction.outputs
+            elif self._images.classes and max(prediction.classes) < self._images.classes:
                 row["classes"][: len(prediction.classes)] = prediction.classes
                 row["logits"][: len(prediction.ranked)] = prediction.ranked
 
-    def of(self, indices: Iterable[int]) -> Iterator[Prediction]:
+    def of(self, indices: Iterable[int]) -> Iterator[Record]:
         """The predictions of the images at ``indices``, which are known."""
         for index in indices:
-            classes, logits = (self.rows[index][field] for field in ("classes", "logits"))
-            known = tuple(classes[classes != _NO_CLASS].tolist())
+            name, label, logits = self._images.names[index], self._images.labels[index], self.rows[index]["logits"]
             ranked = [
                 float(str(logit)) for logit in logits[~np.isnan(logits)]
             ]  # the shortest text that is this float32
-            label = int(self._images.labels[index])
-            yield Prediction(self._images.names[index], label, known, tuple(ranked[:TOP_K]), *ranked[TOP_K:])
+            if isinstance(label, tuple):
+                yield Output(name, label, tuple(ranked))
+            else:
+                classes = self.rows[index]["classes"]
+                known = tuple(classes[classes != _NO_CLASS].tolist())
+                yield Prediction(name, int(label), known, tuple(ranked[:TOP_K]), *ranked[TOP_K:])
 
-    def __iter__(self) -> Iterator[Prediction]:
+    def __iter__(self) -> Iterator[Record]:
         """Those of all images; all are known."""
         return self.of(range(len(self.rows)))
 
@@ -109,16 +125,17 @@ def predict(task: engines.Task, engine: engines.Engine) -> Run:
         HubpkgError: an image can't be read, or the processes of the group do not evaluate the same.
     """
     group, images = workers.group(), task.split.images
-    journal, found = journal_of(task, engine), Predictions(images)
+    recipe = task.recipe
+    journal = journal_of(task, engine)
+    found = Predictions(images, recipes.outputs(recipe) if recipes.is_regression(recipe) else None)
     share = group.share(len(images))
     found.add_earlier(journal.earlier(), share)
     known = found.known
     missing = [index for index in share if not known[index]]
     started = time.perf_counter()
     if missing:
-        recipe, size = task.recipe, engine.batch_size
-        shape = (size, recipe["in_channels"], recipe["image_size"], recipe["image_size"])
-        list(engine.each([np.zeros(shape, np.float32)]))
+        size = engine.batch_size
+        list(engine.each([engines.blank(recipe, size)]))
         started = time.perf_counter()  # compiled
         batches = engine.each(engines.padded(images.chosen(missing, None), recipe, size))
         for start, batch in zip(count(0, size), track(batches, "evaluate", -(-len(missing) // size)), strict=False):
@@ -126,7 +143,7 @@ def predict(task: engines.Task, engine: engines.Engine) -> Run:
             logits = batch[: len(indices)]
             if not np.isfinite(logits).all():
                 raise LogitsError(
-                    f"expected finite logits, found others for an image of {images.names[indices[0]]} and the "
+                    f"expected finite {_called(recipe)}, found others for one of {images.names[indices[0]]} and the "
                     f"{len(indices) - 1} after it"
                 )
             found.add(indices, logits)
@@ -141,8 +158,12 @@ def predict(task: engines.Task, engine: engines.Engine) -> Run:
             "and code, found others; give each machine the same, and run it again"
         )
     for rank, part in enumerate(parts):
-        found.rows[rank :: group.size] = np.frombuffer(base64.b64decode(part["rows"]), _ROW)
+        found.rows[rank :: group.size] = np.frombuffer(base64.b64decode(part["rows"]), found.rows.dtype)
     parts = parts or [mine]  # of one that is not the first
     predicted, resumed = (sum(part[key] for part in parts) for key in ("predicted", "resumed"))
     rate = predicted / max(part["seconds"] for part in parts) if predicted else None
     return Run(found, rate, resumed, engine.facts, journal)
+
+
+def _called(recipe: Mapping[str, Any]) -> str:
+    return "outputs" if recipes.is_regression(recipe) else "logits"

@@ -43,10 +43,11 @@ def draw(path: Path, key: str, points: Sequence[Mapping[str, Any]], title: str) 
     if key == "batch-size":
         sizes, values = _columns(points, "batch_size", "images_per_second")
         labels = [str(size) for size in sizes]
-        axes.set(xscale="log", xlabel="batch size", ylabel="images per second")
+        size = points[0]["image_size"]
+        axes.set(xscale="log", xlabel="batch size", ylabel=f"{'images' if size else 'samples'} per second")
         axes.plot(sizes, values, "o-", color=_COLOUR)
         axes.set_ylim(bottom=0)
-        axes.set_title(f"{title}, {points[0]['image_size']} px", loc="left")
+        axes.set_title(f"{title}, {size} px" if size else title, loc="left")
     else:
         known = points[0]["tokens"] is not None
         pixels, values = _columns(points, "image_size", "ms_per_image")
@@ -101,10 +102,14 @@ def draw_training(path: Path, log: Sequence[Mapping[str, Any]], title: str) -> N
     lr.spines["right"].set_visible(True)
     validated = [line for line in log if "validation" in line]
     for kind, style in (("weights", "o-"), ("average", "s--")):
-        points = [(line["step"], line["validation"][kind]["top1"]) for line in validated if kind in line["validation"]]
-        if points:
-            accuracies.plot(*zip(*points, strict=True), style, color=_COLOUR, label=f"top-1 of the {kind}")
-    accuracies.set(xlabel="step", ylabel="% of the test images")
+        found = {line["step"]: line["validation"][kind] for line in validated if kind in line["validation"]}
+        if found:
+            key = next(iter(next(iter(found.values()))))  # top-1, or a regression's loss
+            called = "top-1" if key == "top1" else key
+            values = [value[key] for value in found.values()]
+            accuracies.plot(list(found), values, style, color=_COLOUR, label=f"{called} of the {kind}")
+            accuracies.set(ylabel="% of the test images" if key == "top1" else f"{key} of the test samples")
+    accuracies.set(xlabel="step")
     accuracies.legend(frameon=False)
     for axes in (losses, accuracies):
         axes.grid(color="#dddddd", linewidth=0.6)

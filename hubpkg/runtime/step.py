@@ -6,6 +6,7 @@ from typing import Any
 import mindspore
 from mindspore import Parameter, Tensor, amp, nn, ops
 
+from hubpkg import recipe as recipes
 from hubpkg.runtime.optimizer import adamw
 
 _DYNAMIC_SCALE = 65536.0  # that a dynamic loss scale begins with
@@ -49,10 +50,13 @@ def _averaged_tensor(decay: Any, average: Any, weight: Any) -> Any:
 class WithLoss(nn.Cell):  # type: ignore[misc]
     """A network and its loss, which is computed in float32 whatever the network computes in."""
 
-    def __init__(self, network: Any, label_smoothing: float) -> None:
+    def __init__(self, network: Any, recipe: Mapping[str, Any]) -> None:
         super().__init__(auto_prefix=False)
         self.network = network
-        self.loss = nn.CrossEntropyLoss(label_smoothing=label_smoothing)
+        if recipes.is_regression(recipe):
+            self.loss = {"mse": nn.MSELoss, "l1": nn.L1Loss}[recipes.loss(recipe)]()
+        else:
+            self.loss = nn.CrossEntropyLoss(label_smoothing=recipe["label_smoothing"])
 
     def construct(self, images: Any, targets: Any, *keep: Any) -> Any:
         return self.loss(ops.cast(self.network(images, *keep), mindspore.float32), targets)
@@ -64,14 +68,14 @@ class Step(nn.Cell):  # type: ignore[misc]
     With ``grad_accumulation`` several steps make one update of the weights.
 
     Args:
-        network: a cell, images of shape (B, channels, size, size) to logits of shape (B, classes); changed by the
-            recipe's ``amp_level``.
+        network: a cell, images of shape (B, channels, size, size), or what the recipe's inputs are, to logits of shape
+            (B, classes) or a regression's numbers, (B, outputs); changed by the recipe's ``amp_level``.
         recipe: the recipe, for loss, optimizer, precision, accumulation, clipping and averages.
         rates: the learning rate of each update.
 
     Inputs:
         images, targets: a batch; targets are classes, int32 of shape (B,), or their probabilities, float32 of shape
-            (B, classes).
+            (B, classes); of a regression float32 of shape (B, outputs).
         keep: with ``drop_path``, the network's own further input.
 
     Outputs:
@@ -82,7 +86,7 @@ class Step(nn.Cell):  # type: ignore[misc]
     def __init__(self, network: Any, recipe: Mapping[str, Any], rates: Sequence[float]) -> None:
         super().__init__(auto_prefix=False)
         level = recipe.get("amp_level", "O0")
-        self.network = WithLoss(network, recipe["label_smoothing"])
+        self.network = WithLoss(network, recipe)
         if level != "O0":
             amp.auto_mixed_precision(network, _LEVELS.get(level, level))
         self.map = ops.HyperMap()

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from hubpkg import recipe as recipes
 from hubpkg.errors import HubpkgError
 from hubpkg.performance import Parameter, Timing
 from hubpkg.progress import track
@@ -24,7 +25,7 @@ SECONDS = 10.0
 FEWEST = 5  # samples, however long they take
 WARMUP = 4  # calls, the first one, which compiles, included
 
-Array = npt.NDArray[np.float32]
+Array = npt.NDArray[Any]
 
 
 def throughput_sizes(recipe: Mapping[str, Any]) -> list[int]:
@@ -42,7 +43,10 @@ def digest(network: Any) -> str:
 
 
 def random_split(recipe: Mapping[str, Any]) -> datasets.Split:
-    """64 random images, the same ones each time, for engines to be compared on."""
+    """64 random images or other inputs, the same ones each time, for engines to be compared on."""
+    if not recipes.of_images(recipe):
+        rows = datasets.from_rows(_inputs(recipe, 64), np.zeros(64, int), "random inputs")
+        return datasets.Split(rows, f"random {(64, *recipes.input_shape(recipe))}", ())
     shape = (64, recipe["image_size"], recipe["image_size"], recipe["in_channels"])
     pixels = np.random.default_rng(0).integers(256, size=shape, dtype=np.uint8)
     names = [f"random {index}" for index in range(len(pixels))]
@@ -68,7 +72,7 @@ def set_precision(network: Any, precision: str, recipe: Mapping[str, Any]) -> No
     network.to_float(getattr(mindspore, precision))
     try:
         mindspore.set_context(mode=mindspore.PYNATIVE_MODE)  # in graph mode a refusal leaves files behind
-        network.set_train(False)(mindspore.Tensor(_images(recipe, 1)))
+        network.set_train(False)(mindspore.Tensor(_inputs(recipe, 1)))
     except (RuntimeError, TypeError, ValueError) as error:
         raise HubpkgError(
             f"--precision: expected one that MindSpore {framework.version()} runs this network in on the "
@@ -79,7 +83,7 @@ def set_precision(network: Any, precision: str, recipe: Mapping[str, Any]) -> No
 
 
 def time_training(network: Any, recipe: Mapping[str, Any], precision: str | None = None) -> Timing:
-    """Time training steps of ``network`` by the recipe's loss and optimizer, on one batch of random images.
+    """Time training steps of ``network`` by the recipe's loss and optimizer, on one batch of random inputs.
 
     Args:
         network: a MindSpore cell, images to logits; changed by the steps.
@@ -98,8 +102,7 @@ def time_training(network: Any, recipe: Mapping[str, Any], precision: str | None
     count = recipe["batch_size"]
     label = f"time steps x{count}"
     with framework.explained(label, recipe):
-        labels = np.random.default_rng(1).integers(recipe["num_classes"], size=count).astype(np.int32)
-        batch = mindspore.Tensor(_images(recipe, count)), mindspore.Tensor(labels)
+        batch = mindspore.Tensor(_inputs(recipe, count)), mindspore.Tensor(_targets(recipe, count))
         cell = Step(network, {**recipe, "devices": 1}, [recipe["lr"]] * (training.WARMUP_STEPS + SAMPLES))
         timed = _time(lambda: [output.asnumpy() for output in cell(*batch)], label, SAMPLES, training.WARMUP_STEPS)
     used = precision or training.precision_of(recipe)
@@ -114,11 +117,11 @@ def time_inference(
     engine: str = "mindspore",
     precision: str = "float32",
 ) -> Iterator[Timing]:
-    """Time ``run`` on random images, from NumPy array to NumPy array, in batches of each of ``batch_sizes``.
+    """Time ``run`` on random inputs, from NumPy array to NumPy array, in batches of each of ``batch_sizes``.
 
     Args:
-        run: images of shape (B, channels, size, size), float32, to logits.
-        recipe: the recipe, for the shape of the images.
+        run: inputs of shape (B, channels, size, size), or as the recipe has them, to logits or outputs.
+        recipe: the recipe, for shape and type of the inputs.
         batch_sizes: the values of B.
         engine: what ``run`` runs on, for the record.
         precision: what it computes in, for the record.
@@ -132,19 +135,28 @@ def time_inference(
     for count in batch_sizes:
         label = f"time x{count}"
         with framework.explained(label, recipe):
-            images = _images(recipe, count)
+            images = _inputs(recipe, count)
             wanted = LATENCY_SAMPLES if count == 1 else SAMPLES
             timed = _time(lambda: run(images), label, wanted, WARMUP)  # noqa: B023 - called now
         yield Timing(engine=engine, batch_size=count, precision=precision, **_setting(recipe), **timed)
 
 
 def _setting(recipe: Mapping[str, Any]) -> dict[str, Any]:
-    return {"devices": machine.devices(), "image_size": recipe["image_size"], "jit_level": recipe["jit_level"]}
+    return {"devices": machine.devices(), "image_size": recipe.get("image_size"), "jit_level": recipe["jit_level"]}
 
 
-def _images(recipe: Mapping[str, Any], count: int) -> Array:
-    shape = (count, recipe["in_channels"], recipe["image_size"], recipe["image_size"])
-    return np.random.default_rng(0).standard_normal(shape, np.float32)
+def _inputs(recipe: Mapping[str, Any], count: int) -> Array:
+    draw, shape = np.random.default_rng(0), (count, *recipes.input_shape(recipe))
+    if "vocab_size" in recipe:
+        return draw.integers(recipe["vocab_size"], size=shape).astype(np.int32)
+    return draw.standard_normal(shape, np.float32)
+
+
+def _targets(recipe: Mapping[str, Any], count: int) -> Array:
+    draw = np.random.default_rng(1)
+    if recipes.is_regression(recipe):
+        return draw.standard_normal((count, recipes.outputs(recipe)), np.float32)
+    return draw.integers(recipe["num_classes"], size=count).astype(np.int32)
 
 
 def _time(call: Callable[[], Any], label: str, wanted: int, warmup: int) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from typing import Any, Self
 import numpy as np
 
 from hubpkg import checkpoint, progress
+from hubpkg import recipe as recipes
 from hubpkg.errors import HubpkgError
 from hubpkg.performance import Timing
 from hubpkg.recipe import learning_rates, updates
@@ -35,8 +36,8 @@ class Task:
     """A network to train.
 
     Attributes:
-        network: a MindSpore cell with the weights to start from, images of shape (B, channels, size, size) to logits of
-            shape (B, classes); trained in place.
+        network: a MindSpore cell with the weights to start from, images of shape (B, channels, size, size), or what the
+            recipe's inputs are, to logits of shape (B, classes) or a regression's numbers; trained in place.
         twin: another cell like it, for validation.
         recipe: the recipe, by the keys of ``schemas/recipe.schema.json``.
         images: those to train on.
@@ -59,6 +60,8 @@ def check(recipe: Mapping[str, Any], images: datasets.Images, devices: int) -> N
         HubpkgError: a batch is larger than the data, labels are out of range, or there is one class only.
     """
     datasets.steps_per_epoch(len(images), recipe, devices)
+    if recipes.is_regression(recipe):
+        return
     labels = np.asarray(images.labels)
     wrong = np.flatnonzero((labels < 0) | (labels >= recipe["num_classes"]))
     if len(wrong):
@@ -184,7 +187,8 @@ class _Training:
     def run_on(self) -> None:
         """Train to the end."""
         before = machine.look()
-        with progress.training(self.total, self.done, self.task.report) as show:
+        unit = "img/s" if recipes.of_images(self.recipe) else "samples/s"
+        with progress.training(self.total, self.done, self.task.report, unit) as show:
             self._end_epoch(show)  # of an earlier run that was stopped before it had
             self.last = time.perf_counter()
             for batch in self._batches():
@@ -275,10 +279,11 @@ class _Training:
     def _validate(self, epoch: int, kind: str) -> Mapping[str, float] | None:
         self._fill_twin(kind)
         with framework.explained("validation", self.recipe):
-            found = _accuracy(self.task, self.group)
+            found = _quality(self.task, self.group)
         best = self.state["best"]
-        if found is not None and (best is None or found["top1"] > best["top1"]):
-            self.state["best"] = {"top1": found["top1"], "epoch": epoch, "kind": kind}
+        key, sign = (recipes.loss(self.recipe), -1) if recipes.is_regression(self.recipe) else ("top1", 1)
+        if found is not None and (best is None or sign * found[key] > sign * best[key]):
+            self.state["best"] = {key: found[key], "epoch": epoch, "kind": kind}
             partial = self.folder / f"partial-{BEST}"
             partial.unlink(missing_ok=True)
             checkpoint.save(self.task.twin, partial)
@@ -321,7 +326,7 @@ class _Training:
             engine=engines.MINDSPORE,
             devices=self.group.size,
             batch_size=self.recipe["batch_size"],
-            image_size=self.recipe["image_size"],
+            image_size=self.recipe.get("image_size"),
             jit_level=self.recipe["jit_level"],
             precision=precision_of(self.recipe),
             compile_seconds=round(max(0.0, starts[0][0] - float(np.median(steady))) / 1e3, 3),
@@ -418,22 +423,33 @@ def _data(task: Task, start: int, group: workers.Group, epoch_batches: int) -> A
     return dataset.zip((data, dataset.GeneratorDataset(keeps, ["keep"])))
 
 
-def _accuracy(task: Task, group: workers.Group) -> dict[str, float] | None:
-    """Top-1 and top-5 of the twin on the test images, in percent; None in a process that is not the first one."""
+def _quality(task: Task, group: workers.Group) -> dict[str, float] | None:
+    """Top-1 and top-5 of the twin on the test samples, in percent, or a regression's loss.
+
+    None in a process that is not the first one.
+    """
     size, recipe = task.recipe["batch_size"], task.recipe
     share = list(group.share(len(task.test)))
     images = task.test.chosen(share, None)
     task.twin.set_train(False)
-    counts = np.zeros(2, int)
+    sums = np.zeros(2)
     for start, batch in enumerate(engines.padded(images, recipe, size)):
         labels = np.asarray(images.labels[start * size : (start + 1) * size])
-        order = np.argsort(-engines.run_network(task.twin, batch)[: len(labels)], axis=1, kind="stable")
-        counts += [(order[:, :k] == labels[:, None]).any(1).sum() for k in (1, 5)]
-    found = [json.loads(part) for part in group.collect(json.dumps(counts.tolist()))]
+        outputs = engines.run_network(task.twin, batch)[: len(labels)]
+        if recipes.is_regression(recipe):
+            errors = np.abs(outputs - labels)
+            sums += [(errors**2).mean(1).sum(), errors.mean(1).sum()]
+        else:
+            order = np.argsort(-outputs, axis=1, kind="stable")
+            sums += [(order[:, :k] == labels[:, None]).any(1).sum() for k in (1, 5)]
+    found = [json.loads(part) for part in group.collect(json.dumps(sums.tolist()))]
     if not group.is_first:
         return None
-    top1, top5 = (100 * sum(part[k] for part in found) / len(task.test) for k in range(2))
-    return {"top1": round(top1, 4), "top5": round(top5, 4)}
+    first, second = (sum(part[k] for part in found) / len(task.test) for k in range(2))
+    if recipes.is_regression(recipe):
+        loss = recipes.loss(recipe)
+        return {loss: float(f"{first if loss == 'mse' else second:.6g}")}
+    return {"top1": round(100 * first, 4), "top5": round(100 * second, 4)}
 
 
 def _memory() -> float:

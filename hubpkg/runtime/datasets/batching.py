@@ -1,13 +1,16 @@
-"""Images -> batches, by ``mindspore.dataset``."""
+"""Samples -> batches; images by ``mindspore.dataset``."""
 
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
+
+from hubpkg import recipe as recipes
 from hubpkg.errors import HubpkgError
 from hubpkg.runtime.datasets.augmentation import central_crop
-from hubpkg.runtime.datasets.images import Images
+from hubpkg.runtime.datasets.images import Images, targets
 
 
 def pipeline(images: Images, recipe: Mapping[str, Any], batch_size: int) -> Any:
@@ -19,7 +22,7 @@ def pipeline(images: Images, recipe: Mapping[str, Any], batch_size: int) -> Any:
         batch_size: images in a batch; the last one may hold fewer.
 
     Returns:
-        A dataset with the columns ``image``, float32 of (batch, channels, size, size), and ``label``, int32.
+        A dataset with the columns ``image``, float32 of (batch, channels, size, size), and ``label``.
     """
     from mindspore import dataset
     from mindspore.dataset import vision
@@ -36,11 +39,16 @@ def pipeline(images: Images, recipe: Mapping[str, Any], batch_size: int) -> Any:
 
 
 def batches(images: Images, recipe: Mapping[str, Any], batch_size: int) -> Iterator[tuple[Any, Any]]:
-    """Images and labels in batches, as NumPy arrays, every image once and in order.
+    """Inputs and labels in batches, as NumPy arrays, every image or other sample once and in order.
 
     Raises:
         HubpkgError: an image can't be read; names it.
     """
+    if not recipes.of_images(recipe):
+        for start in range(0, len(images), batch_size):
+            chosen = range(start, min(start + batch_size, len(images)))
+            yield np.stack([images.read(index) for index in chosen]), targets([images.labels[i] for i in chosen])
+        return
     data = pipeline(images, recipe, batch_size)
     with explained():
         yield from data.create_tuple_iterator(num_epochs=1, output_numpy=True)

@@ -29,7 +29,7 @@ def images(split: str, data_dir: Path | None) -> Images:
     called = {"train": "training", "test": "test"}[split]
     what = share(len(together), _PER_FILE * len(files), f"{called} images", f"the {called} set")
     pixels = together[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
-    return from_array(np.ascontiguousarray(pixels), together[:, 0].tolist(), names, what, files)
+    return from_array(np.ascontiguousarray(pixels), together[:, 0].tolist(), names, what, files, classes=10)
 
 
 def _read(file: Path) -> NDArray[np.uint8]:

@@ -35,5 +35,5 @@ def images(split: str, _: Path | None) -> Images:
         [int(label) for label in labels[chosen]],
         [f"{index:04d}" for index in chosen],
         f"{part[split]}, stratified by class and fixed by a seed",
-        (),
+        classes=10,
     )

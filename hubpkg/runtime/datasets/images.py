@@ -1,4 +1,4 @@
-"""Images of a dataset's split, and the files that they lie in."""
+"""The samples of a dataset's split, images or rows of an array, and the files that they lie in."""
 
 import hashlib
 import os
@@ -6,36 +6,38 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path, PurePath
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hubpkg.errors import HubpkgError
 
+Label = int | tuple[float, ...]
 SUFFIXES = frozenset({".jpeg", ".jpg", ".png", ".bmp"})  # of the files that MindSpore and Pillow both decode
 
 
 @dataclass(frozen=True)
 class Images:
-    """The images of one split, in a fixed order.
+    """The images of one split, or its other samples, in a fixed order.
 
     Attributes:
         names: identity of each image.
-        labels: class of each image, from 0.
+        labels: class of each image, from 0; of a regression, the numbers that are its target.
         read: the image at an index: uint8 of shape (height, width, channels), or, if ``encoded``, a file's bytes;
-            raises OSError where there are none.
+            raises OSError where there are none. Of samples that are no images, float32 or int32 of any shape.
         encoded: whether ``read`` gives a file's bytes, such as a JPEG's.
-        classes: how many there are, with images or without.
+        classes: how many there are, with images or without; None where the recipe says it.
         what: what the card calls the images.
         place: where the image at an index is, for messages.
         files: the files that hold the contents.
     """
 
     names: Sequence[str]
-    labels: Sequence[int]
-    read: Callable[[int], NDArray[np.uint8]]
+    labels: Sequence[Label]
+    read: Callable[[int], NDArray[Any]]
     encoded: bool
-    classes: int
+    classes: int | None
     what: str
     place: Callable[[int], str]
     files: Sequence[str | Path]
@@ -43,8 +45,8 @@ class Images:
     def __len__(self) -> int:
         return len(self.names)
 
-    def __getitem__(self, index: int) -> tuple[NDArray[np.uint8], np.int32]:
-        return self.read(int(index)), np.int32(self.labels[int(index)])
+    def __getitem__(self, index: int) -> tuple[NDArray[Any], NDArray[Any]]:
+        return self.read(int(index)), targets([self.labels[int(index)]])[0]
 
     def chosen(self, indices: Sequence[int], contents: Sequence[str] | None) -> "Images":
         """Those at ``indices``, in that order; ``read`` refuses one whose SHA-256 is not the one in ``contents``.
@@ -52,7 +54,7 @@ class Images:
         MindSpore's decoder, given a damaged image, can end the process.
         """
 
-        def read(index: int) -> NDArray[np.uint8]:
+        def read(index: int) -> NDArray[Any]:
             try:
                 data = self.read(indices[index])
             except OSError as error:
@@ -138,20 +140,80 @@ def from_files(located: Iterable[Located], classes: int, what: str) -> Images:
     )
 
 
-def from_array(
-    pixels: NDArray[np.uint8], labels: Sequence[int], names: Sequence[str], what: str, files: Sequence[Path]
+def from_array(  # noqa: PLR0913, PLR0917 - what an image needs
+    pixels: NDArray[np.uint8],
+    labels: Sequence[Label],
+    names: Sequence[str],
+    what: str,
+    files: Sequence[Path] = (),
+    classes: int | None = None,
 ) -> Images:
-    """Images of ten classes in an array of shape (images, height, width, channels)."""
+    """Images in memory.
+
+    Args:
+        pixels: of shape (images, height, width, channels).
+        labels: the class of each image, from 0; or, of a regression, a tuple with its target's numbers.
+        names: identity of each.
+        what: what the card calls them.
+        files: that they were read from: while these do not change, the pixels are not looked at again.
+        classes: how many there are; None where the recipe says it.
+    """
     return Images(
         names=names,
         labels=labels,
         read=lambda index: pixels[index],
         encoded=False,
-        classes=10,
+        classes=classes,
         what=what,
         place=lambda index: names[index],
         files=files,
     )
+
+
+def from_rows(inputs: Any, labels: Any, what: str, names: Sequence[str] | None = None) -> Images:
+    """Samples that are no images: the rows of an array.
+
+    Args:
+        inputs: of shape (samples, ...); floating numbers become float32, whole ones int32.
+        labels: whole numbers of shape (samples,), which are classes from 0; or, of a regression, numbers of shape
+            (samples,) or (samples, outputs).
+        what: what the card calls them, such as "the test split, a fifth of the 442 patients".
+        names: identity of each; by default its index.
+
+    Raises:
+        HubpkgError: they do not fit each other.
+    """
+    inputs, targeted = np.asarray(inputs), np.asarray(labels)
+    dtype = {"f": np.float32, "i": np.int32, "u": np.int32}.get(inputs.dtype.kind)
+    if dtype is None or inputs.ndim < 1:
+        raise HubpkgError(f"from_rows: expected inputs that are an array of numbers, found {inputs.dtype}")
+    if targeted.dtype.kind not in "fiu" or targeted.ndim not in {1, 2} or len(targeted) != len(inputs):
+        raise HubpkgError(
+            f"from_rows: expected a label or a row of targets for each of {len(inputs)} inputs, found "
+            f"{targeted.dtype} of shape {targeted.shape}"
+        )
+    rows = inputs.astype(dtype)
+    named = [f"{index:0{len(str(len(rows)))}d}" for index in range(len(rows))] if names is None else list(names)
+    if len(set(named)) != len(rows):
+        raise HubpkgError(f"from_rows: expected {len(rows)} names, each once, found {len(set(named))} different ones")
+    classes = targeted.dtype.kind in "iu" and targeted.ndim == 1
+    found = targeted.tolist() if classes else list(map(tuple, targeted.astype(float).reshape(len(rows), -1).tolist()))
+    return Images(
+        names=named,
+        labels=found,
+        read=lambda index: rows[index],
+        encoded=False,
+        classes=None,
+        what=what,
+        place=lambda index: named[index],
+        files=(),
+    )
+
+
+def targets(labels: Sequence[Label]) -> NDArray[Any]:
+    """What a loss takes: classes as int32 of shape (B,), or a regression's numbers as float32 of shape (B, outputs)."""
+    found = np.asarray(labels)
+    return found.astype(np.float32 if found.ndim > 1 else np.int32)
 
 
 def folder_of(dataset: str, data_dir: Path | None, layout: str) -> Path:

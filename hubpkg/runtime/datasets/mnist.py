@@ -48,7 +48,7 @@ def _images(dataset: str, split: str, data_dir: Path | None) -> Images:
         )
     names = [f"{part}/{index:05d}" for index in range(len(labels))]
     what = share(len(labels), whole, f"{called} images", f"the {called} set")
-    return from_array(pixels[..., None], labels.tolist(), names, what, files)
+    return from_array(pixels[..., None], labels.tolist(), names, what, files, classes=10)
 
 
 def _find(dataset: str, folder: Path, name: str) -> Path:

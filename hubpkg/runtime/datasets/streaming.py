@@ -13,10 +13,10 @@ import numpy as np
 from numpy.random import Generator, default_rng
 from numpy.typing import NDArray
 
+from hubpkg import recipe as recipes
 from hubpkg.errors import HubpkgError
-from hubpkg.recipe import mixes
 from hubpkg.runtime.datasets import augmentation, mixing
-from hubpkg.runtime.datasets.images import Images
+from hubpkg.runtime.datasets.images import Images, targets
 
 _ORDER, _IMAGE, _MIX = 1, 2, 3  # what is drawn; not 0, as NumPy's seeds [1] and [1, 0] are one
 
@@ -59,8 +59,9 @@ def stream(images: Images, recipe: Mapping[str, Any], *, start: int, rank: int =
         size: number of processes.
 
     Returns:
-        A dataset with the columns ``image``, float32 of (batch, channels, size, size), and ``target``: labels, int32
-        of (batch,); or, where the recipe mixes images, float32 of (batch, classes). Its size is the number of steps.
+        A dataset with the columns ``image``, float32 of (batch, channels, size, size), or what the rows of other
+        inputs are, and ``target``: labels, int32 of (batch,); where the recipe mixes images, float32 of
+        (batch, classes); of a regression, float32 of (batch, outputs). Its size is the number of steps.
 
     Raises:
         HubpkgError: the images do not make batches.
@@ -73,16 +74,16 @@ def stream(images: Images, recipe: Mapping[str, Any], *, start: int, rank: int =
     return data.map(_batches(images, recipe, rank, size), ["step"], ["image", "target"], python_multiprocessing=False)
 
 
-Batch = tuple[NDArray[np.float32], NDArray[Any]]
+Array = NDArray[Any]
+Draw = Callable[[int], Generator]  # what is random of the image at an index
 
 
-def _batches(images: Images, recipe: Mapping[str, Any], rank: int, size: int) -> Callable[[Any], Batch]:
+def _batches(images: Images, recipe: Mapping[str, Any], rank: int, size: int) -> Callable[[Any], tuple[Array, Array]]:
     """The function from a step to its batch."""
     epoch_steps = steps_per_epoch(len(images), recipe, size)
-    labels = np.array(images.labels, np.int32)
+    labels = targets(images.labels)
     whole = recipe["batch_size"] * size
-    shape = (recipe["in_channels"], recipe["image_size"], recipe["image_size"])
-    augmented, normalised = augmentation.augmentation(recipe), augmentation.normalisation(recipe)
+    inputs = _changed_images(images, recipe) if recipes.of_images(recipe) else _rows(images)
 
     def generator(*key: int) -> Generator:
         return default_rng([recipe["seed"], *key])
@@ -91,12 +92,33 @@ def _batches(images: Images, recipe: Mapping[str, Any], rank: int, size: int) ->
     def order(epoch: int) -> NDArray[np.int64]:
         return generator(epoch, _ORDER).permutation(len(images))
 
-    def batch(step: Any) -> Batch:
+    def batch(step: Any) -> tuple[Array, Array]:
         epoch, place = divmod(int(step), epoch_steps)
         chosen = order(epoch)[place * whole : (place + 1) * whole][rank::size]
+        made = inputs(chosen.tolist(), lambda index: generator(epoch, _IMAGE, index))
+        if not recipes.mixes(recipe):
+            return made, labels[chosen]
+        mix = mixing.draw(recipe, generator(epoch, _MIX, place))
+        mixing.mix_images(made, mix)
+        return made, mixing.soft_targets(labels[chosen], recipe["num_classes"], mix)
+
+    return batch
+
+
+def _rows(images: Images) -> Callable[[list[int], Draw], Array]:
+    """The function from indices to what they hold, as it is."""
+    return lambda chosen, _: np.stack([images.read(index) for index in chosen])
+
+
+def _changed_images(images: Images, recipe: Mapping[str, Any]) -> Callable[[list[int], Draw], Array]:
+    """The function from indices to their images, changed as the recipe says and normalised."""
+    shape = recipes.input_shape(recipe)
+    augmented, normalised = augmentation.augmentation(recipe), augmentation.normalisation(recipe)
+
+    def changed(chosen: list[int], draw: Draw) -> Array:
         made = np.empty((len(chosen), *shape), np.float32)
-        for out, index in zip(made, chosen.tolist(), strict=True):
-            data, random = images.read(index), generator(epoch, _IMAGE, index)
+        for out, index in zip(made, chosen, strict=True):
+            data, random = images.read(index), draw(index)
             try:
                 pixels = augmented(augmentation.opened(data) if images.encoded else data, random)
             except (OSError, RuntimeError) as error:  # Pillow's, MindSpore's
@@ -106,10 +128,6 @@ def _batches(images: Images, recipe: Mapping[str, Any], rank: int, size: int) ->
                     f"found: {lines[0]}"
                 ) from None
             normalised(pixels, random, out)
-        if not mixes(recipe):
-            return made, labels[chosen]
-        mix = mixing.draw(recipe, generator(epoch, _MIX, place))
-        mixing.mix_images(made, mix)
-        return made, mixing.soft_targets(labels[chosen], recipe["num_classes"], mix)
+        return made
 
-    return batch
+    return changed

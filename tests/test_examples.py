@@ -1,0 +1,230 @@
+"""The worked examples and the tutorial: packages of models that hubpkg does not know, built as their pages say."""
+
+import json
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import LARGE, make_small
+
+import hubpkg
+from hubpkg import card, manifest, verification
+from hubpkg.cli import main
+
+ROOT = Path(__file__).parents[1]
+EXAMPLES = ROOT / "docs" / "examples"
+SHAPED = "xcit_narrow_p8"
+pytestmark = pytest.mark.usefixtures("place")
+
+
+@pytest.fixture(scope="session")
+def folders(tmp_path_factory):
+    """A folder for HUBPKG_MODELS with the examples, and an XCiT of another width and patch."""
+    folder = tmp_path_factory.mktemp("examples")
+    for example in EXAMPLES.glob("*/"):
+        shutil.copytree(example, folder / example.name, ignore=shutil.ignore_patterns("__pycache__"))
+    make_small(folder, SHAPED, "patch_size=8, dim=48, depth=1, num_heads=3, class_depth=1")
+    return folder
+
+
+@pytest.fixture
+def place(folders, shared_cache, tmp_path, monkeypatch):
+    """An empty folder to work in, where the examples are found."""
+    monkeypatch.setenv("HUBPKG_MODELS", str(folders))
+    monkeypatch.setenv("HUBPKG_CACHE", str(shared_cache))
+    monkeypatch.chdir(tmp_path)
+
+
+def run(capsys, *arguments):
+    """What ``hubpkg`` with ``arguments`` prints; it ends well."""
+    capsys.readouterr()
+    status = main(list(map(str, arguments)))
+    told = capsys.readouterr()
+    assert status == 0, told.err
+    return told.out
+
+
+def built(capsys, model, *options):
+    """The result of building a model, its package and manifest; card and package are without a fault."""
+    result = json.loads(run(capsys, "build", model, "--json", *options))
+    package = Path(result["package"])
+    contents = manifest.read(package / manifest.NAME)
+    assert run(capsys, "lint", result["card"]) == "1 card: nothing found\n"
+    run(capsys, "verify", package)
+    return result, package, contents
+
+
+def details(capsys, package, *options):
+    checks = json.loads(run(capsys, "verify", package, "--json", *options))["checks"]
+    return {check["name"]: check["detail"] for check in checks}
+
+
+def test_a_text_classifier_has_accuracy_and_f1(capsys):
+    result, package, contents = built(capsys, "sentiment_bag")
+    assert result["metrics"].keys() == {"top1", "F1score"}
+    assert min(result["metrics"].values()) > 70
+    found = contents["evaluation"]["metrics"]["F1score"]
+    assert found["low"] < found["value"] < found["high"]
+    text = Path(result["card"]).read_text(encoding="utf-8")
+    figures = card.parse_evaluation(card.read(Path(result["card"])).fields["evaluation"])
+    assert figures == {"top1acc": round(result["metrics"]["top1"], 2), "F1score": round(found["value"], 2)}
+    assert "| samples/s | acc@top1 | F1score | recipe |" in text
+    assert "samples = np.zeros((1, 12))" in text
+    assert "mindspore.int32" in text
+    assert "image" not in text
+    static = details(capsys, package)["evaluation"]
+    assert static.endswith("sentiment_bag_data.py computed it: verify --rerun runs that again")
+    again = details(capsys, package, "--rerun")
+    assert again["metrics"].startswith(f"F1score {found['value']:g}, computed again by sentiment_bag_data.py")
+    assert again["rerun"].startswith("200 samples evaluated again")
+    forged = {**found, "value": found["value"] + 1}
+    reseal(package, contents | {"evaluation": contents["evaluation"] | {"metrics": {"F1score": forged}}})
+    assert main(["verify", str(package)]) == 0  # which does not run the package's code, and says so
+    assert main(["verify", "--rerun", str(package)]) == 1
+    assert "FAIL metrics: F1score: value: expected" in capsys.readouterr().out
+
+
+def reseal(package, contents):
+    """Let the package say ``contents``, as a forger would who can make all its files."""
+    from hubpkg import assembly
+
+    assembly.finish(package, {key: value for key, value in contents.items() if key != "digests"})
+
+
+def test_a_regression_has_its_error_and_an_interval(capsys):
+    result, package, contents = built(capsys, "diabetes_mlp")
+    measured = contents["evaluation"]
+    assert measured.keys() == {"samples", "metrics", "measured", "tolerance", "close", "engine"}
+    found = measured["metrics"]["MAE"]
+    assert 30 < found["low"] < found["value"] < found["high"] < 60  # always to say the mean is off by 60
+    log = [json.loads(line) for line in (package / "evidence" / "training.jsonl").read_text().splitlines()]
+    losses = [line["validation"]["weights"]["l1"] for line in log if "validation" in line]
+    assert losses[-1] == pytest.approx(found["value"], rel=1e-5)
+    text = Path(result["card"]).read_text(encoding="utf-8")
+    assert f"\nevaluation: MAE{found['value']:.4g}\n" in text
+    assert "- MAE: less is better; of 89 samples: a fifth of the 442 patients, fixed by a seed; computed by" in text
+    assert "acc@" not in text
+    again = details(capsys, package, "--rerun")
+    assert "89 samples evaluated again" in again["rerun"]
+    assert "the largest change of an output is" in again["rerun"]
+    bom = json.loads((package / "evidence" / "bom.cdx.json").read_text())["metadata"]["component"]["modelCard"]
+    assert bom["modelParameters"]["task"] == "regression"
+    assert [metric["type"] for metric in bom["quantitativeAnalysis"]["performanceMetrics"]] == ["MAE"]
+    forge_output(package)
+    assert main(["verify", "--rerun", str(package)]) == 1
+    told = capsys.readouterr().out
+    assert "FAIL metrics: MAE: " in told
+    assert "FAIL rerun: " in told
+    assert "one moved by" in told
+
+
+def forge_output(package):
+    """Let the first patient's prediction be another one, and the manifest's records fit."""
+    file = package / "evidence" / "predictions.csv"
+    header, first, *rest = file.read_text().splitlines()
+    name, target, _ = first.split(",")
+    file.write_text("\n".join([header, f"{name},{target},{target}", *rest, ""]))
+    reseal(package, manifest.read(package / manifest.NAME))
+
+
+def test_a_network_of_another_library_is_wrapped(capsys):
+    few = ("--set", "epochs=2", "--set", "decay_epochs=1.5")  # which are not enough for its statistics
+    result, package, contents = built(capsys, "resnet18_mindcv", *few)
+    assert result["performance"]["parameters_m"] == pytest.approx(11.17, abs=0.01)
+    assert result["metrics"].keys() == {"top1"}  # of two classes there is no top-5 to speak of
+    assert "figure" not in contents["card"]
+    assert type(hubpkg.load(package)).__module__.startswith("mindcv")
+
+
+def test_an_xcit_of_another_width_and_patch_is_built(capsys):
+    result, package, _ = built(capsys, SHAPED, "--set", "image_size=16")
+    network = hubpkg.load(package)
+    assert (network.patch_size, network.head.in_channels) == (8, 48)
+    assert result["metrics"].keys() == {"top1", "top5"}
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"data": "1 / 0"}, "leaf_data.py: expected to run it, found ZeroDivisionError: division by zero"),
+        ({"model": {"extension": "other.py"}}, "models/leaf: expected the file other.py, found none"),
+        ({"model": {"extension": "../x.py"}}, "extension: expected a Python file of the model's folder"),
+        ({"recipe": {"task": "regression"}}, "num_outputs: expected this key, found it missing"),
+        ({"recipe": {"input_shape": [3]}}, "crop_pct: expected it for images alone, found it with input_shape"),
+        ({"recipe": {"vocab_size": 3}}, "vocab_size: expected it with input_shape, found it for images"),
+        ({"recipe": {"num_outputs": 3}}, "num_outputs: expected it with task: regression, found it without"),
+        ({"recipe": {"dataset": "leaves"}, "dataset": "leaves"}, "reads (digits, imagenet2012, cifar10,"),
+        (
+            {"regression": True},
+            "models/leaf/model.yaml: expected an extension that defines METRICS, as a regression has no others",
+        ),
+        (
+            {"regression": True, "model": {"datasets": {"digits": {"reported": [{"source": "A", "top1": 9}]}}}},
+            "datasets.digits.reported: expected accuracies of a classification, found them for a regression",
+        ),
+        (
+            {"recipe": {"num_classes": 9}},
+            "the recipe does not fit the dataset digits: num_classes: expected 10, found 9",
+        ),
+    ],
+)
+def test_what_does_not_fit_is_told_before_anything_is_built(capsys, change, expected):
+    main(["init", "leaf", "--yes"])
+    folder, name = Path("models/leaf"), change.get("dataset", "digits")
+    model = yaml.safe_load((folder / "model.yaml").read_text())
+    recipe = yaml.safe_load((folder / "recipes" / "digits.yaml").read_text()) | change.get("recipe", {})
+    if "data" in change:
+        (folder / "leaf_data.py").write_text(change["data"])
+        model["extension"] = "leaf_data.py"
+    if "regression" in change:
+        recipe = {key: value for key, value in recipe.items() if key not in {"num_classes", "label_smoothing"}}
+        recipe |= {"task": "regression", "num_outputs": 1}
+    model |= {"datasets": {name: {}}, "default-dataset": name, **change.get("model", {})}
+    (folder / "model.yaml").write_text(yaml.safe_dump(model))
+    (folder / "recipes" / f"{name}.yaml").write_text(yaml.safe_dump(recipe))
+    capsys.readouterr()
+    assert main(["build", "leaf"]) == 2
+    assert expected in capsys.readouterr().err
+    assert not Path("dist").exists()
+
+
+BLOCKS = re.compile(r"(?P<before>[^\n]*)\n\n```(?P<language>\w+)\n(?P<text>.*?)\n```", re.DOTALL)
+FILE = re.compile(r"(?P<end>at the end of )?`(?P<name>[\w/]+\.\w+)`:$")
+
+
+def test_the_tutorial_works_as_it_is_written_from_an_empty_folder(monkeypatch, capsys):
+    monkeypatch.delenv("HUBPKG_MODELS")
+    printed, done = "", []
+    for block in BLOCKS.finditer((ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8")):
+        text, file = f"{block['text']}\n", FILE.search(block["before"])
+        if block["language"] == "shell":
+            for line in text.splitlines():
+                command, *arguments = shlex.split(line)
+                if command == "hubpkg":
+                    printed = run(capsys, *arguments)
+                else:
+                    assert command == "python"
+                    subprocess.run([sys.executable, *arguments], check=True)
+                done.append(line.split()[1])
+        elif block["language"] == "text":
+            for line in text.splitlines():
+                assert line in printed.splitlines()
+        elif file is not None:
+            with Path(file["name"]).open("a" if file["end"] else "x") as written:
+                written.write(text)
+        else:
+            assert block["language"] == "python"
+            exec(compile(text, "tutorial.md", "exec"), {})  # noqa: S102 - what the page tells to run
+    assert done == ["init", "build", "verify", "make_shapes.py", "build", "verify"]
+    assert verification.verify(Path("dist/leaf_digits")).ok
+    reached = {
+        name: manifest.read(Path(f"dist/leaf_{name}") / manifest.NAME)["evaluation"]["top1"]["percent"]
+        for name in ("digits", "shapes")
+    }
+    assert min(reached.values()) > 80, reached
+    assert LARGE not in (ROOT / "docs" / "tutorial.md").read_text()
