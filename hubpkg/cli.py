@@ -320,6 +320,7 @@ def _verify(options: argparse.Namespace) -> int:
     packages = options.packages or _packages_in(Path("dist"))
     for path in packages:
         _expect_folder(path)
+    fetching = _policy(options) if options.online else None
     results = []
     for path in packages:
         result = verification.verify(path)
@@ -333,6 +334,10 @@ def _verify(options: argparse.Namespace) -> int:
             given = (options.data_dir, options.device, options.engine, options.skip_damaged, options.sample)
             where = rerun.Where(*given, _say)
             result = rerun.verify(result, where)
+        if fetching is not None and result.ok:
+            from hubpkg import assets
+
+            result = assets.verify(result, fetching)
         results.append(result)
         if not options.json:
             print(f"{path}: {'verified' if result.ok else 'NOT VERIFIED'}")
@@ -376,6 +381,53 @@ def _sign(options: argparse.Namespace) -> int:
     credentials = signature.Credentials(options.private_key, options.certificate, chain, options.trust_config)
     path = signature.sign(options.package, credentials)
     _print_rows(options, {"package": str(options.package), "signature": str(path)}, [str(path)])
+    return 0
+
+
+def _publish(options: argparse.Namespace) -> int:
+    from hubpkg import publication
+    from hubpkg.transport import Policy
+
+    if options.hub is None and options.to is None:
+        raise HubpkgError("expected --hub CHECKOUT, --to DIR|URL or both, found neither")
+    for name, given, needed in (
+        ("--asset-base-url", options.asset_base_url, options.to),
+        ("--branch", options.branch, options.hub),
+        ("--replace", options.replace, options.hub),
+    ):
+        if given and needed is None:
+            raise HubpkgError(
+                f"{name}: expected it with {'--to' if name == '--asset-base-url' else '--hub'}, found none"
+            )
+    _expect_folder(options.package)
+    where = (options.hub, options.branch, options.replace, options.to, options.asset_base_url)
+    try:
+        checked, result = publication.publish(
+            publication.Order(options.package, *where, Policy.from_environment(), _say)
+        )
+    except IntegrityError as error:
+        _say(f"hubpkg: error: {error}")
+        return _FINDING
+    if result is None:
+        for check in checked.checks:
+            if not check.ok:
+                _say(f"{options.package}: FAIL {check.name}: {check.detail}")
+        _say(f"hubpkg: error: {options.package}: not published, since it does not verify")
+        return _FINDING
+    if options.json:
+        _print_json(result)
+        return 0
+    read = "read back from the card's links" if result["published"] else "not read back from the card's links; see --to"
+    rows = {"assets": f"{len(result['assets'])}, {read}"}
+    if options.hub is not None:
+        push = shlex.join(["git", "-C", str(options.hub), "push", "origin", result["branch"]])
+        made = f"{result['branch']}, commit {result['commit']}; send it with: {push}"
+        rows |= {
+            "cards": ", ".join(result["cards"]),
+            "branch": made if result["commit"] else "none: the checkout's newest commit has these cards already",
+            "request": result["pull_request"],
+        }
+    _print_table(result["uid"], rows)
     return 0
 
 
@@ -523,6 +575,9 @@ def _parser() -> argparse.ArgumentParser:
     _add_verify_arguments(command("verify", _verify, "prove packages against their manifest, evidence and entrypoint"))
     _add_sign_arguments(
         command("sign", _sign, "sign a package's files; print the signature's path, beside the package")
+    )
+    _add_publish_arguments(
+        command("publish", _publish, "put a package's assets where its card links to, and its card on a hub's branch")
     )
     _add_lint_arguments(command("lint", _lint, "check cards: format, fields, links, figures; no framework, no network"))
     explain = command("explain", _explain, "say what a rule of lint finds, why, and what is right instead")
@@ -692,6 +747,7 @@ def _add_verify_arguments(verify: argparse.ArgumentParser) -> None:
     verify.add_argument(
         "--sample", type=_positive, metavar="N", help="of --rerun: only N images, drawn by the manifest's digest"
     )
+    verify.add_argument("--online", action="store_true", help="read the assets from the card's links and compare them")
     signer = verify.add_mutually_exclusive_group()
     signer.add_argument("--public-key", type=Path, metavar="FILE", help="whose signature it must have beside it")
     signer.add_argument("--policy", type=Path, metavar="FILE", help="likewise, a file that says whose")
@@ -716,6 +772,34 @@ def _add_sign_arguments(sign: argparse.ArgumentParser) -> None:
     )
     sign.add_argument("--sigstore", action="store_true", help="sign with no key, as whom a browser or CI knows you")
     sign.add_argument("--trust-config", type=Path, metavar="FILE", help="Sigstore's instance (default: the public one)")
+
+
+def _add_publish_arguments(publish: argparse.ArgumentParser) -> None:
+    publish.epilog = (
+        "A store is reached by boto3's environment variables, such as AWS_ENDPOINT_URL and AWS_ACCESS_KEY_ID; a "
+        "server's user and password are taken from .netrc. HUBPKG_TRIES and HUBPKG_STALL_SECONDS say when to give up."
+    )
+    publish.add_argument("package", type=Path, metavar="PACKAGE", help="a package's folder, which must verify")
+    publish.add_argument(
+        "--hub",
+        type=Path,
+        metavar="CHECKOUT",
+        help="commit the card to a new branch of this checkout of the hub, which is left as it is otherwise; the text "
+        "of a pull request is written beside the package",
+    )
+    publish.add_argument("--branch", metavar="NAME", help="the branch's name (default: add-, and the package's uid)")
+    publish.add_argument("--replace", action="store_true", help="let it take the place of a card of the same user-id")
+    publish.add_argument(
+        "--to",
+        metavar="DIR|URL",
+        help="put the assets there first: a folder, s3://BUCKET/PREFIX, or a URL that takes PUT; read them back there "
+        "and from the card's links, and let card and manifest say so",
+    )
+    publish.add_argument(
+        "--asset-base-url",
+        metavar="URL",
+        help="where the links lead then (default: the URL of --to, else the package's)",
+    )
 
 
 def _add_lint_arguments(lint: argparse.ArgumentParser) -> None:
