@@ -16,11 +16,13 @@ class Asset:
 
     Attributes:
         file: its name in the package.
+        format: as the card has it, such as ``ckpt``.
         sha256: its digest.
         link: the URL that the card has for it.
     """
 
     file: str
+    format: str
     sha256: str
     link: str
 
@@ -28,7 +30,7 @@ class Asset:
 def listed(contents: Mapping[str, Any]) -> list[Asset]:
     """The assets of the package with the manifest ``contents``, in the card's order."""
     base, weights = contents["card"]["asset-base-url"], contents["checkpoint"]
-    return [Asset(weights["file"], weights["sha256"], f"{base}{weights['file']}")]
+    return [Asset(weights["file"], "ckpt", weights["sha256"], f"{base}{weights['file']}")]
 
 
 def read_back(contents: Mapping[str, Any], policy: Policy) -> str:

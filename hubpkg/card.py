@@ -75,6 +75,11 @@ def format_evaluation(metrics: Mapping[str, float]) -> str:
     return " | ".join(f"{name}{value:.2f}" for name, value in metrics.items())
 
 
+def format_figure(value: float, unit: str) -> str:
+    """A metric's value as the card has it: percent with two decimals, others with four digits."""
+    return f"{value:.2f}" if unit == "%" else f"{value:.4g}"
+
+
 def parse_evaluation(text: str) -> dict[str, float]:
     """The metrics in a value of ``evaluation``.
 
@@ -90,8 +95,11 @@ def parse_evaluation(text: str) -> dict[str, float]:
     return metrics
 
 
-def render(manifest: Mapping[str, Any]) -> str:
-    """The card of the package that ``manifest`` describes, by the template that it names.
+_USES = {"inference": "推理", "extract-feature": "特征提取", "transfer-learning": "迁移学习"}
+
+
+def render(manifest: Mapping[str, Any], template: str = "card") -> str:
+    """The card of the package that ``manifest`` describes, by the template whose number it names.
 
     Raises:
         HubpkgError: this hubpkg has no such template, or the manifest lacks a value that the template needs.
@@ -108,10 +116,12 @@ def render(manifest: Mapping[str, Any]) -> str:
     )
     environment.filters["yaml"] = _yaml_scalar
     environment.filters["evaluation"] = format_evaluation
+    environment.filters["figure"] = format_figure
     environment.filters["shell"] = shlex.quote
     environment.filters["claims"] = evaluation.claims
+    environment.filters["chinese_use"] = _USES.__getitem__
     try:
-        return environment.get_template(f"card-{manifest['template']}.md.j2").render(manifest)
+        return environment.get_template(f"{template}-{manifest['template']}.md.j2").render(manifest)
     except jinja2.TemplateNotFound:
         raise HubpkgError(
             f"template: expected one of hubpkg's card templates, found {manifest['template']!r}; install a newer hubpkg"

@@ -370,12 +370,7 @@ def _sign(options: argparse.Namespace) -> int:
     if options.trust_config and not options.sigstore:
         raise HubpkgError("--trust-config: expected it with --sigstore, found it without")
     _expect_folder(options.package)
-    result = verification.verify(options.package)
-    for check in result.checks:
-        if not check.ok:
-            _say(f"{options.package}: FAIL {check.name}: {check.detail}")
-    if not result.ok:
-        _say(f"hubpkg: error: {options.package}: not signed, since it does not verify")
+    if not _verified(options.package, verification.verify(options.package), "not signed"):
         return _FINDING
     chain = tuple(options.chain)
     credentials = signature.Credentials(options.private_key, options.certificate, chain, options.trust_config)
@@ -408,11 +403,7 @@ def _publish(options: argparse.Namespace) -> int:
     except IntegrityError as error:
         _say(f"hubpkg: error: {error}")
         return _FINDING
-    if result is None:
-        for check in checked.checks:
-            if not check.ok:
-                _say(f"{options.package}: FAIL {check.name}: {check.detail}")
-        _say(f"hubpkg: error: {options.package}: not published, since it does not verify")
+    if not _verified(options.package, checked, "not published") or result is None:
         return _FINDING
     if options.json:
         _print_json(result)
@@ -429,6 +420,39 @@ def _publish(options: argparse.Namespace) -> int:
         }
     _print_table(result["uid"], rows)
     return 0
+
+
+def _cards(options: argparse.Namespace) -> int:
+    from hubpkg import cards, manifest, verification
+
+    _expect_folder(options.package)
+    if not _verified(options.package, verification.verify(options.package), "no card made of it"):
+        return _FINDING
+    contents = manifest.read(options.package / manifest.NAME)
+    if options.check:
+        faults = cards.compare(options.kind, contents, options.out)
+        for fault in faults:
+            _say(fault)
+        name = options.out / cards.render(options.kind, contents)[0]
+        _print_rows(
+            options,
+            {"card": str(name), "ok": not faults},
+            [f"{name}: {'differs' if faults else 'as the package has it'}"],
+        )
+        return _FINDING if faults else 0
+    path = cards.write(options.kind, contents, options.out, replace=options.replace)
+    _print_rows(options, {"card": str(path)}, [str(path)])
+    return 0
+
+
+def _verified(package: Path, result: Any, otherwise: str) -> bool:
+    """Whether the package verifies; says what is wrong, and what is not done with it."""
+    for check in result.checks:
+        if not check.ok:
+            _say(f"{package}: FAIL {check.name}: {check.detail}")
+    if not result.ok:
+        _say(f"hubpkg: error: {package}: {otherwise}, since it does not verify")
+    return bool(result.ok)
 
 
 def _expect_folder(path: Path) -> None:
@@ -579,6 +603,21 @@ def _parser() -> argparse.ArgumentParser:
     _add_publish_arguments(
         command("publish", _publish, "put a package's assets where its card links to, and its card on a hub's branch")
     )
+    cards = command("cards", _cards, "make a package's card for another hub, or a Chinese one, or check such a card")
+    cards.add_argument("package", type=Path, metavar="PACKAGE", help="a package's folder, which must verify")
+    cards.add_argument(
+        "--for",
+        dest="kind",
+        required=True,
+        choices=["hub", "cn", "huggingface", "modelscope", "modelers"],
+        metavar="HUB",
+        help="hub (MindSpore's, as in the package), cn (its Chinese card), huggingface, modelscope or modelers",
+    )
+    cards.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the card")
+    cards.add_argument(
+        "--check", action="store_true", help="write nothing; compare the card that is there, byte by byte"
+    )
+    cards.add_argument("--replace", action="store_true", help="write over another file of its name")
     _add_lint_arguments(command("lint", _lint, "check cards: format, fields, links, figures; no framework, no network"))
     explain = command("explain", _explain, "say what a rule of lint finds, why, and what is right instead")
     explain.add_argument("rules", nargs="*", metavar="RULE", help="a rule's code or name, or a family")

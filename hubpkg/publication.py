@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from hubpkg import assembly, assets, card, documents, manifest, package, repository, signature, upload, verification
+from hubpkg import assembly, assets, cards, documents, manifest, package, repository, signature, upload, verification
 from hubpkg.checkout import ASSETS, Checkout
 from hubpkg.errors import InvalidDocumentError
 from hubpkg.lint import engine
@@ -125,17 +125,17 @@ def _rewrite(order: Order, planned: dict[str, Any], partial: Path) -> Verificati
 
 def _commit(order: Order, hub: Checkout, contents: Mapping[str, Any], checked: Verification) -> dict[str, Any]:
     """Commit the card and write the text of the pull request; give what there is to say of it."""
-    cards = _cards(contents)
-    tree = hub.check(cards, contents["card"]["user-id"], replace=order.replace)
+    added = _cards(contents)
+    tree = hub.check(added, contents["card"]["user-id"], replace=order.replace)
     title = f"Add the card {contents['uid']}"
     made = f"Made by hubpkg from the package whose {manifest.NAME} has the sha256\n{_digest(order.package)}."
     commit = hub.commit(tree, f"{title}\n\n{made}\n")
     folder = Path(os.path.abspath(order.package))  # noqa: PTH100 - as the signature's, beside a link's own name
     file = folder.with_name(f"{folder.name}{SUFFIX}")
     partial = file.with_name(f".{file.name}.partial")
-    partial.write_text(_pull_request(title, contents, checked, cards), encoding="utf-8")
+    partial.write_text(_pull_request(title, contents, checked, added), encoding="utf-8")
     partial.replace(file)
-    return {"branch": hub.branch, "commit": commit, "cards": list(cards), "pull_request": str(file)}
+    return {"branch": hub.branch, "commit": commit, "cards": list(added), "pull_request": str(file)}
 
 
 def _contents(folder: Path) -> dict[str, Any]:
@@ -157,20 +157,22 @@ def _digest(folder: Path) -> str:
 
 
 def _cards(contents: Mapping[str, Any]) -> dict[str, bytes]:
-    """The package's card as the hub has it, by its path there."""
-    return {f"{ASSETS}/{contents['uid']}.md": card.render(contents).encode()}
+    """The package's card and its Chinese one as the hub has them, by their paths there."""
+    folder = f"{ASSETS}/{contents['uid'].rpartition('/')[0]}"
+    made = (cards.render(kind, contents) for kind in ("hub", "cn"))
+    return {f"{folder}/{name}": text.encode() for name, text in made}
 
 
-def _check_lint(cards: Mapping[str, bytes]) -> None:
+def _check_lint(added: Mapping[str, bytes]) -> None:
     """Raise InvalidDocumentError with what the hub's validator would reject."""
-    found = _lint(cards, "hub")
+    found = _lint(added, "hub")
     if found:
         raise InvalidDocumentError([f"{fault}; the hub would reject it" for fault in found])
 
 
-def _lint(cards: Mapping[str, bytes], target: Target) -> list[str]:
+def _lint(added: Mapping[str, bytes], target: Target) -> list[str]:
     """What lint finds on the cards, a line each."""
-    read = [Card(path, data) for path, data in cards.items()]
+    read = [Card(path, data) for path, data in added.items()]
     reports = engine.lint(read, Configuration(target=target), Options(target))
     return [
         f"{report.card.path}:{report.card.position(report.finding.start)[0]}: {report.rule.code} "
@@ -179,11 +181,11 @@ def _lint(cards: Mapping[str, bytes], target: Target) -> list[str]:
     ]
 
 
-def _pull_request(title: str, contents: Mapping[str, Any], checked: Verification, cards: Mapping[str, bytes]) -> str:
+def _pull_request(title: str, contents: Mapping[str, Any], checked: Verification, added: Mapping[str, bytes]) -> str:
     """The text of the pull request, in Markdown."""
     listed = assets.listed(contents)
-    paths = " ".join(shlex.quote(path) for path in cards)
-    found = _lint(cards, "hubpkg")
+    paths = " ".join(shlex.quote(path) for path in added)
+    found = _lint(added, "hubpkg")
     tool = contents["environment"]["hubpkg"]
     digest = f"whose {manifest.NAME} has the sha256 `{_digest(checked.package)}`"
     lint = "`hubpkg lint --target hub` found nothing that the hub's validator would reject; `hubpkg lint` found"
@@ -205,7 +207,7 @@ def _pull_request(title: str, contents: Mapping[str, Any], checked: Verification
         *([""] if found else []),
         "| file | sha256 |",
         "| :--- | :----- |",
-        *(f"| {path} | `{hashlib.sha256(data).hexdigest()}` |" for path, data in cards.items()),
+        *(f"| {path} | `{hashlib.sha256(data).hexdigest()}` |" for path, data in added.items()),
         *(f"| <{asset.link}> | `{asset.sha256}` |" for asset in listed),
         "",
         "The assets were read back from these links, and have these digests."

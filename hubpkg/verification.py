@@ -257,7 +257,7 @@ def _compare(section: str, source: str, computed: Mapping[str, Any], claimed: Ma
 def _check_card(package: Path, contents: Mapping[str, Any]) -> str:
     name = assembly.card_name(contents)
     expected = card.render(contents)
-    _compare_text(name, expected, (package / name).read_bytes())
+    compare_text(name, expected, (package / name).read_bytes())
     documents.check(card.parse(expected, name).document, "card")
     return f"{name} is what template {contents['template']} makes of the manifest, byte for byte"
 
@@ -265,11 +265,12 @@ def _check_card(package: Path, contents: Mapping[str, Any]) -> str:
 def _check_made(
     name: str, render: Callable[[Mapping[str, Any]], str], package: Path, contents: Mapping[str, Any]
 ) -> str:
-    _compare_text(name, render(contents), (package / name).read_bytes())
+    compare_text(name, render(contents), (package / name).read_bytes())
     return f"{name} is what the manifest says, byte for byte"
 
 
-def _compare_text(name: str, expected: str, raw: bytes) -> None:
+def compare_text(name: str, expected: str, raw: bytes) -> None:
+    """Raise InvalidDocumentError with each line of the file ``name`` that is not as in ``expected``."""
     if raw != expected.encode():
         raise InvalidDocumentError(list(_text_faults(name, expected, raw)))
 

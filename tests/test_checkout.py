@@ -17,6 +17,7 @@ from hubpkg.errors import HubpkgError
 from hubpkg.transport import Policy
 
 CARD = "mshub_res/assets/publisher/2.10/tiny_digits.md"
+CHINESE = "mshub_res/assets/publisher/2.10/tiny_digits_cn.md"
 BRANCH = "add-publisher-2.10-tiny_digits"
 
 
@@ -83,12 +84,12 @@ def test_the_card_is_on_a_new_branch_and_nothing_else_is_touched(package, hub):
     assert state(hub) == before
     assert git(hub, "rev-parse", BRANCH) == result["commit"]
     assert git(hub, "rev-parse", f"{BRANCH}^") == git(hub, "rev-parse", "HEAD")
-    assert git(hub, "diff", "--name-status", "HEAD", BRANCH).split() == ["A", CARD]
+    assert git(hub, "diff", "--name-status", "HEAD", BRANCH).split() == ["A", CARD, "A", CHINESE]
     assert git(hub, "show", f"{BRANCH}:{CARD}") == (package / "tiny_digits.md").read_text().rstrip("\n")
     assert git(hub, "log", "-1", "--format=%an <%ae> %s", BRANCH) == (
         "A <a@example.com> Add the card publisher/2.10/tiny_digits"
     )
-    assert git(hub, "fsck", "--strict") == ""
+    assert git(hub, "fsck", "--strict", "--no-dangling") == ""
 
 
 def test_the_pull_request_holds_what_verify_found(package, hub):
@@ -138,6 +139,12 @@ def test_one_s_own_card_is_replaced_only_when_that_is_said(package, hub, tmp_pat
     refused(newer, hub, "set another model-version in model.yaml.*--replace")
     publish(newer, hub, replace=True)
     assert "more images" in git(hub, "show", f"{BRANCH}:{CARD}")
+
+
+def test_a_chinese_card_of_another_s_is_not_overwritten_either(package, hub):
+    write(hub, CHINESE, "# Theirs\n")
+    commit(hub)
+    refused(package, hub, "another's", replace=True)
 
 
 def test_a_branch_that_is_another_is_left_alone(package, hub):
@@ -212,7 +219,7 @@ def test_a_partial_clone_without_a_work_tree_will_do(package, hub, tmp_path):
     git(tmp_path, "clone", "--quiet", "--no-checkout", "--filter=blob:none", f"file://{hub}", str(clone))
     shutil.move(hub, tmp_path / "gone")  # nothing more can be fetched
     publish(package, clone)
-    assert git(clone, "diff-tree", "-r", "--name-only", "HEAD", BRANCH) == CARD
+    assert git(clone, "diff-tree", "-r", "--name-only", "HEAD", BRANCH).split() == [CARD, CHINESE]
 
 
 def test_a_repository_that_runs_hubpkg_in_a_hook_is_not_mistaken_for_the_hub(package, hub, tmp_path, monkeypatch):
