@@ -445,6 +445,24 @@ def _cards(options: argparse.Namespace) -> int:
     return 0
 
 
+def _convert(options: argparse.Namespace) -> int:
+    from hubpkg import conversion, spec
+
+    model = spec.read_spec(options.model, options.dataset)
+    result = conversion.convert(model, options.file, options.out, options.device, _say)
+    if options.json:
+        _print_json(result)
+        return 0
+    arguments = ", ".join(f"{key}={value}" for key, value in result["arguments"].items())
+    rows = {
+        "sha256": result["sha256"],
+        "parameters": str(result["parameters"]),
+        **({"network": f"create_network({model.name!r}, ..., {arguments})"} if arguments else {}),
+    }
+    _print_table(result["checkpoint"], rows)
+    return 0
+
+
 def _verified(package: Path, result: Any, otherwise: str) -> bool:
     """Whether the package verifies; says what is wrong, and what is not done with it."""
     for check in result.checks:
@@ -596,6 +614,7 @@ def _parser() -> argparse.ArgumentParser:
         help=f"prune: remove what was not used for N days, and what was set aside (default: {_PRUNE_DAYS})",
     )
 
+    _add_convert_arguments(command("convert", _convert, "make a checkpoint of others' weights, by a name map"))
     _add_verify_arguments(command("verify", _verify, "prove packages against their manifest, evidence and entrypoint"))
     _add_sign_arguments(
         command("sign", _sign, "sign a package's files; print the signature's path, beside the package")
@@ -603,21 +622,9 @@ def _parser() -> argparse.ArgumentParser:
     _add_publish_arguments(
         command("publish", _publish, "put a package's assets where its card links to, and its card on a hub's branch")
     )
-    cards = command("cards", _cards, "make a package's card for another hub, or a Chinese one, or check such a card")
-    cards.add_argument("package", type=Path, metavar="PACKAGE", help="a package's folder, which must verify")
-    cards.add_argument(
-        "--for",
-        dest="kind",
-        required=True,
-        choices=["hub", "cn", "huggingface", "modelscope", "modelers"],
-        metavar="HUB",
-        help="hub (MindSpore's, as in the package), cn (its Chinese card), huggingface, modelscope or modelers",
+    _add_cards_arguments(
+        command("cards", _cards, "make a package's card for another hub, or a Chinese one, or check such a card")
     )
-    cards.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the card")
-    cards.add_argument(
-        "--check", action="store_true", help="write nothing; compare the card that is there, byte by byte"
-    )
-    cards.add_argument("--replace", action="store_true", help="write over another file of its name")
     _add_lint_arguments(command("lint", _lint, "check cards: format, fields, links, figures; no framework, no network"))
     explain = command("explain", _explain, "say what a rule of lint finds, why, and what is right instead")
     explain.add_argument("rules", nargs="*", metavar="RULE", help="a rule's code or name, or a family")
@@ -839,6 +846,28 @@ def _add_publish_arguments(publish: argparse.ArgumentParser) -> None:
         metavar="URL",
         help="where the links lead then (default: the URL of --to, else the package's)",
     )
+
+
+def _add_cards_arguments(cards: argparse.ArgumentParser) -> None:
+    cards.add_argument("package", type=Path, metavar="PACKAGE", help="a package's folder, which must verify")
+    cards.add_argument(
+        "--for",
+        dest="kind",
+        required=True,
+        choices=["hub", "cn", "huggingface", "modelscope", "modelers"],
+        metavar="HUB",
+        help="hub (MindSpore's, as in the package), cn (its Chinese card), huggingface, modelscope or modelers",
+    )
+    cards.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the card")
+    cards.add_argument("--check", action="store_true", help="write nothing; compare the card that is there")
+    cards.add_argument("--replace", action="store_true", help="write over another file of its name")
+
+
+def _add_convert_arguments(convert: argparse.ArgumentParser) -> None:
+    _add_model_arguments(convert)
+    convert.add_argument("file", type=Path, metavar="FILE", help="*.safetensors, or *.pth where torch is installed")
+    convert.add_argument("--out", type=Path, required=True, metavar="FILE", help="the checkpoint, *.ckpt")
+    _add_device_argument(convert)
 
 
 def _add_lint_arguments(lint: argparse.ArgumentParser) -> None:
