@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from hubpkg import manifest, transport
+from hubpkg import exports, manifest, transport
 from hubpkg.errors import HubpkgError, InvalidDocumentError
 from hubpkg.transport import Policy
 from hubpkg.verification import Check, Verification
@@ -30,7 +30,8 @@ class Asset:
 def listed(contents: Mapping[str, Any]) -> list[Asset]:
     """The assets of the package with the manifest ``contents``, in the card's order."""
     base, weights = contents["card"]["asset-base-url"], contents["checkpoint"]
-    return [Asset(weights["file"], "ckpt", weights["sha256"], f"{base}{weights['file']}")]
+    all_of_them = [{**weights, "format": "ckpt"}, *exports.listed(contents)]
+    return [Asset(one["file"], one["format"], one["sha256"], f"{base}{one['file']}") for one in all_of_them]
 
 
 def read_back(contents: Mapping[str, Any], policy: Policy) -> str:

@@ -380,7 +380,7 @@ def _sign(options: argparse.Namespace) -> int:
 
 
 def _publish(options: argparse.Namespace) -> int:
-    from hubpkg import publication
+    from hubpkg import publication, revision
     from hubpkg.transport import Policy
 
     if options.hub is None and options.to is None:
@@ -394,6 +394,7 @@ def _publish(options: argparse.Namespace) -> int:
             raise HubpkgError(
                 f"{name}: expected it with {'--to' if name == '--asset-base-url' else '--hub'}, found none"
             )
+    revision.recover(options.package, _say)
     _expect_folder(options.package)
     where = (options.hub, options.branch, options.replace, options.to, options.asset_base_url)
     try:
@@ -460,6 +461,20 @@ def _convert(options: argparse.Namespace) -> int:
         **({"network": f"create_network({model.name!r}, ..., {arguments})"} if arguments else {}),
     }
     _print_table(result["checkpoint"], rows)
+    return 0
+
+
+def _export(options: argparse.Namespace) -> int:
+    from hubpkg import exporter, exports, revision, verification
+
+    formats = exports.chosen(options.format)
+    revision.recover(options.package, _say)
+    _expect_folder(options.package)
+    if not _verified(options.package, verification.verify(options.package), "nothing exported"):
+        return _FINDING
+    listed = exporter.export(options.package, formats, options.device, _say)
+    rows = [str(options.package / entry["file"]) for entry in listed]
+    _print_rows(options, {"package": str(options.package), "exports": listed}, rows)
     return 0
 
 
@@ -614,6 +629,15 @@ def _parser() -> argparse.ArgumentParser:
         help=f"prune: remove what was not used for N days, and what was set aside (default: {_PRUNE_DAYS})",
     )
 
+    export = command("export", _export, "add a package's weights as ONNX, MINDIR and safetensors, each compared")
+    export.add_argument("package", type=Path, metavar="PACKAGE", help="a package's folder, which must verify")
+    export.add_argument(
+        "--format",
+        default="onnx,mindir,safetensors",
+        metavar="FORMAT,..",
+        help="onnx (with 'hubpkg[onnxruntime]'), mindir, safetensors (default: all)",
+    )
+    _add_device_argument(export)
     _add_convert_arguments(command("convert", _convert, "make a checkpoint of others' weights, by a name map"))
     _add_verify_arguments(command("verify", _verify, "prove packages against their manifest, evidence and entrypoint"))
     _add_sign_arguments(

@@ -4,13 +4,12 @@ import hashlib
 import os
 import re
 import shlex
-import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hubpkg import assembly, assets, cards, documents, manifest, package, repository, signature, upload, verification
+from hubpkg import assets, cards, documents, manifest, repository, revision, upload, verification
 from hubpkg.checkout import ASSETS, Checkout
 from hubpkg.errors import InvalidDocumentError
 from hubpkg.lint import engine
@@ -62,15 +61,6 @@ def publish(order: Order) -> tuple[Verification, dict[str, Any] | None]:
         IntegrityError: an asset is not read back as it was sent.
         HubpkgError: the place, the links or the checkout can't be used.
     """
-    if order.to is None:
-        return _publish(order, None)
-    order = replace(order, package=order.package.resolve())  # a link's place is not the package's
-    with package.output(order.package.parent, order.package.name, order.report) as partial:
-        return _publish(order, partial)
-
-
-def _publish(order: Order, partial: Path | None) -> tuple[Verification, dict[str, Any] | None]:
-    """As :func:`publish`; the package that takes the old one's place is made in ``partial``."""
     checked = verification.verify(order.package)
     if not checked.ok:
         return checked, None
@@ -83,10 +73,10 @@ def _publish(order: Order, partial: Path | None) -> tuple[Verification, dict[str
     if hub:  # what can be refused is refused before anything is sent
         hub.check(_cards(planned), planned["card"]["user-id"], replace=order.replace)
         _check_lint(_cards(planned))
-    if place and partial:
+    if place:
         _send(order, planned, place)
-        checked = _rewrite(order, planned, partial)
-        contents = _contents(order.package)
+        revision.revise(order.package, planned, order.report)
+        checked, contents = verification.verify(order.package), _contents(order.package)
     result: dict[str, Any] = {
         "package": str(order.package),
         "uid": contents["uid"],
@@ -111,18 +101,6 @@ def _send(order: Order, planned: Mapping[str, Any], place: upload.Destination) -
         raise InvalidDocumentError([f"{fault}; {told}: --asset-base-url URL" for fault in error.faults]) from None
 
 
-def _rewrite(order: Order, planned: dict[str, Any], partial: Path) -> Verification:
-    """Let the package say what ``planned``, its manifest, does; give its verification."""
-    shutil.copytree(order.package, partial)
-    assembly.finish(partial, planned)
-    before = (order.package / manifest.NAME).read_bytes()
-    package.put_in_place(partial, order.package, order.report)
-    signed = signature.path_of(order.package)
-    if signed.exists() and (order.package / manifest.NAME).read_bytes() != before:
-        order.report(f"{signed}: is over the package as it was before; sign it again: hubpkg sign {order.package}")
-    return verification.verify(order.package)
-
-
 def _commit(order: Order, hub: Checkout, contents: Mapping[str, Any], checked: Verification) -> dict[str, Any]:
     """Commit the card and write the text of the pull request; give what there is to say of it."""
     added = _cards(contents)
@@ -144,8 +122,7 @@ def _contents(folder: Path) -> dict[str, Any]:
 
 def _with_links(contents: Mapping[str, Any], base: str) -> dict[str, Any]:
     """The manifest, without digests, of the package whose assets lie below ``base`` and were read back from there."""
-    changed = {key: value for key, value in contents.items() if key != "digests"}
-    changed |= {"published": True, "card": {**contents["card"], "asset-base-url": base.rstrip("/") + "/"}}
+    changed = {**contents, "published": True, "card": {**contents["card"], "asset-base-url": base.rstrip("/") + "/"}}
     faults = [fault for path, fault in documents.faults_of(changed, "manifest") if "asset-base-url" in path]
     if faults:
         raise InvalidDocumentError([f"--asset-base-url: {fault}" for fault in faults])
