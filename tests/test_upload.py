@@ -7,6 +7,8 @@ import os
 import re
 import shutil
 import socket
+import subprocess
+import sys
 import threading
 from contextlib import contextmanager
 from functools import partial
@@ -367,3 +369,59 @@ def test_options_that_do_nothing_are_refused(package, hubpkg, arguments, message
 def test_a_package_that_was_not_there_is_told(hubpkg, tmp_path):
     done = hubpkg("publish", tmp_path / "none", "--to", tmp_path / "to")
     assert (done.returncode, shutil.os.listdir(tmp_path)) == (2, [])
+
+
+# Forks for each change that publishing makes to files a process that is killed just before it.
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from hubpkg import publication, revision, verification
+from hubpkg.transport import Policy
+
+package, to, base = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
+order = publication.Order(package, None, None, False, to, base, Policy(), lambda _: None)
+was = (package / "hubpkg.json").read_bytes()
+verification.verify(package)  # so that no process need import what it does
+
+def killed_before(count):
+    left = iter(range(count))
+    def hook(event, values):
+        changes = event in {"os.rename", "os.mkdir", "os.remove", "os.rmdir"}
+        if (changes or event == "open" and "w" in str(values[1])) and next(left, None) is None:
+            os.kill(os.getpid(), signal.SIGKILL)
+    sys.addaudithook(hook)
+
+count = 0
+while True:
+    pid = os.fork()
+    if not pid:
+        killed_before(count)
+        revision.recover(package, print)
+        publication.publish(order)
+        os._exit(0)
+    status = os.waitpid(pid, 0)[1]
+    revision.recover(package, lambda _: None)
+    assert verification.verify(package).ok, count
+    now = (package / "hubpkg.json").read_bytes()
+    if status == 0:
+        break
+    assert now == was or b'"published":true' in now
+    count += 1
+assert b'"published":true' in now
+print(count, *sorted(path.name for path in package.parent.iterdir()))
+"""
+
+
+def test_killed_before_any_change_to_files_the_package_is_whole_and_the_next_run_goes_on(package, tmp_path):
+    with served(tmp_path) as (url, _):
+        done = subprocess.run(
+            [sys.executable, "-c", KILLED, package, tmp_path / "assets", f"{url}/assets/"],
+            env={**os.environ, "HUBPKG_CACHE": str(tmp_path / "cache")},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 0, done.stderr
+    count, *left = done.stdout.split()
+    assert int(count) > 20
+    assert [name for name in left if not name.startswith(".hubpkg-")] == [package.name]  # where it tries to write
