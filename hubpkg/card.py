@@ -97,8 +97,11 @@ def parse_evaluation(text: str) -> dict[str, float]:
     return metrics
 
 
-def render(manifest: Mapping[str, Any]) -> str:
-    """The card of the package that ``manifest`` describes, by the template that it names.
+_USES = {"inference": "推理", "extract-feature": "特征提取", "transfer-learning": "迁移学习"}
+
+
+def render(manifest: Mapping[str, Any], template: str = "card") -> str:
+    """The card of the package that ``manifest`` describes, by the template whose number it names.
 
     Raises:
         HubpkgError: this hubpkg has no such template, or the manifest lacks a value that the template needs.
@@ -106,7 +109,7 @@ def render(manifest: Mapping[str, Any]) -> str:
     import jinja2
 
     try:
-        return rendered(f"card-{manifest['template']}.md.j2", manifest)
+        return rendered(f"{template}-{manifest['template']}.md.j2", manifest)
     except jinja2.TemplateNotFound:
         raise HubpkgError(
             f"template: expected one of hubpkg's card templates, found {manifest['template']!r}; install a newer hubpkg"
@@ -132,6 +135,7 @@ def rendered(template: str, values: Mapping[str, Any]) -> str:
     environment.filters["figure"] = format_figure
     environment.filters["shell"] = shlex.quote
     environment.filters["claims"] = evaluation.claims
+    environment.filters["chinese_use"] = _USES.__getitem__
     environment.filters["json"] = lambda value: json.dumps(value, ensure_ascii=False)
     return environment.get_template(template).render(values)
 

@@ -374,6 +374,7 @@ def _verify(options: argparse.Namespace) -> int:
     packages = options.packages or _packages_in(Path("dist"))
     for path in packages:
         _expect_folder(path)
+    fetching = _policy(options) if options.online else None
     results = []
     for path in packages:
         result = verification.verify(path)
@@ -387,6 +388,10 @@ def _verify(options: argparse.Namespace) -> int:
             given = (options.data_dir, options.device, options.engine, options.skip_damaged, options.sample)
             where = rerun.Where(*given, _say)
             result = rerun.verify(result, where)
+        if fetching is not None and result.ok:
+            from hubpkg import assets
+
+            result = assets.verify(result, fetching)
         results.append(result)
         if not options.json:
             print(f"{path}: {'verified' if result.ok else 'NOT VERIFIED'}")
@@ -419,18 +424,122 @@ def _sign(options: argparse.Namespace) -> int:
     if options.trust_config and not options.sigstore:
         raise HubpkgError("--trust-config: expected it with --sigstore, found it without")
     _expect_folder(options.package)
-    result = verification.verify(options.package)
-    for check in result.checks:
-        if not check.ok:
-            _say(f"{options.package}: FAIL {check.name}: {check.detail}")
-    if not result.ok:
-        _say(f"hubpkg: error: {options.package}: not signed, since it does not verify")
+    if not _verified(options.package, verification.verify(options.package), "not signed"):
         return _FINDING
     chain = tuple(options.chain)
     credentials = signature.Credentials(options.private_key, options.certificate, chain, options.trust_config)
     path = signature.sign(options.package, credentials)
     _print_rows(options, {"package": str(options.package), "signature": str(path)}, [str(path)])
     return 0
+
+
+def _publish(options: argparse.Namespace) -> int:
+    from hubpkg import publication, revision
+    from hubpkg.transport import Policy
+
+    if options.hub is None and options.to is None:
+        raise HubpkgError("expected --hub CHECKOUT, --to DIR|URL or both, found neither")
+    for name, given, needed in (
+        ("--asset-base-url", options.asset_base_url, options.to),
+        ("--branch", options.branch, options.hub),
+        ("--replace", options.replace, options.hub),
+    ):
+        if given and needed is None:
+            raise HubpkgError(
+                f"{name}: expected it with {'--to' if name == '--asset-base-url' else '--hub'}, found none"
+            )
+    revision.recover(options.package, _say)
+    _expect_folder(options.package)
+    where = (options.hub, options.branch, options.replace, options.to, options.asset_base_url)
+    try:
+        checked, result = publication.publish(
+            publication.Order(options.package, *where, Policy.from_environment(), _say)
+        )
+    except IntegrityError as error:
+        _say(f"hubpkg: error: {error}")
+        return _FINDING
+    if not _verified(options.package, checked, "not published") or result is None:
+        return _FINDING
+    if options.json:
+        _print_json(result)
+        return 0
+    read = "read back from the card's links" if result["published"] else "not read back from the card's links; see --to"
+    rows = {"assets": f"{len(result['assets'])}, {read}"}
+    if options.hub is not None:
+        push = shlex.join(["git", "-C", str(options.hub), "push", "origin", result["branch"]])
+        made = f"{result['branch']}, commit {result['commit']}; send it with: {push}"
+        rows |= {
+            "cards": ", ".join(result["cards"]),
+            "branch": made if result["commit"] else "none: the checkout's newest commit has these cards already",
+            "request": result["pull_request"],
+        }
+    _print_table(result["uid"], rows)
+    return 0
+
+
+def _cards(options: argparse.Namespace) -> int:
+    from hubpkg import cards, manifest, verification
+
+    _expect_folder(options.package)
+    if not _verified(options.package, verification.verify(options.package), "no card made of it"):
+        return _FINDING
+    contents = manifest.read(options.package / manifest.NAME)
+    if options.check:
+        faults = cards.compare(options.kind, contents, options.out)
+        for fault in faults:
+            _say(fault)
+        name = options.out / cards.render(options.kind, contents)[0]
+        _print_rows(
+            options,
+            {"card": str(name), "ok": not faults},
+            [f"{name}: {'differs' if faults else 'as the package has it'}"],
+        )
+        return _FINDING if faults else 0
+    path = cards.write(options.kind, contents, options.out, replace=options.replace)
+    _print_rows(options, {"card": str(path)}, [str(path)])
+    return 0
+
+
+def _convert(options: argparse.Namespace) -> int:
+    from hubpkg import conversion, spec
+
+    model = spec.read_spec(options.model, options.dataset)
+    result = conversion.convert(model, options.file, options.out, options.device, _say)
+    if options.json:
+        _print_json(result)
+        return 0
+    arguments = ", ".join(f"{key}={value}" for key, value in result["arguments"].items())
+    rows = {
+        "sha256": result["sha256"],
+        "parameters": str(result["parameters"]),
+        **({"network": f"create_network({model.name!r}, ..., {arguments})"} if arguments else {}),
+    }
+    _print_table(result["checkpoint"], rows)
+    return 0
+
+
+def _export(options: argparse.Namespace) -> int:
+    from hubpkg import exporter, exports, revision, verification
+
+    formats = exports.chosen(options.format)
+    revision.recover(options.package, _say)
+    _expect_folder(options.package)
+    if not _verified(options.package, verification.verify(options.package), "nothing exported"):
+        return _FINDING
+    listed = exporter.export(options.package, formats, options.device, _say)
+    rows = [str(options.package / entry["file"]) for entry in listed]
+    _print_rows(options, {"package": str(options.package), "exports": listed}, rows)
+    return 0
+
+
+def _verified(package: Path, result: Any, otherwise: str) -> bool:
+    """Whether the package verifies; says what is wrong, and what is not done with it."""
+    for check in result.checks:
+        if not check.ok:
+            _say(f"{package}: FAIL {check.name}: {check.detail}")
+    if not result.ok:
+        _say(f"hubpkg: error: {package}: {otherwise}, since it does not verify")
+    return bool(result.ok)
 
 
 def _expect_folder(path: Path) -> None:
@@ -586,9 +695,25 @@ def _parser() -> argparse.ArgumentParser:
         help=f"prune: remove what was not used for N days, and what was set aside (default: {_PRUNE_DAYS})",
     )
 
+    export = command("export", _export, "add a package's weights as ONNX, MINDIR and safetensors, each compared")
+    export.add_argument("package", type=Path, metavar="PACKAGE", help="a package's folder, which must verify")
+    export.add_argument(
+        "--format",
+        default="onnx,mindir,safetensors",
+        metavar="FORMAT,..",
+        help="onnx (with 'hubpkg[onnxruntime]'), mindir, safetensors (default: all)",
+    )
+    _add_device_argument(export)
+    _add_convert_arguments(command("convert", _convert, "make a checkpoint of others' weights, by a name map"))
     _add_verify_arguments(command("verify", _verify, "prove packages against their manifest, evidence and entrypoint"))
     _add_sign_arguments(
         command("sign", _sign, "sign a package's files; print the signature's path, beside the package")
+    )
+    _add_publish_arguments(
+        command("publish", _publish, "put a package's assets where its card links to, and its card on a hub's branch")
+    )
+    _add_cards_arguments(
+        command("cards", _cards, "make a package's card for another hub, or a Chinese one, or check such a card")
     )
     _add_lint_arguments(command("lint", _lint, "check cards: format, fields, links, figures; no framework, no network"))
     explain = command("explain", _explain, "say what a rule of lint finds, why, and what is right instead")
@@ -758,6 +883,7 @@ def _add_verify_arguments(verify: argparse.ArgumentParser) -> None:
     verify.add_argument(
         "--sample", type=_positive, metavar="N", help="of --rerun: only N images, drawn by the manifest's digest"
     )
+    verify.add_argument("--online", action="store_true", help="read the assets from the card's links and compare them")
     signer = verify.add_mutually_exclusive_group()
     signer.add_argument("--public-key", type=Path, metavar="FILE", help="whose signature it must have beside it")
     signer.add_argument("--policy", type=Path, metavar="FILE", help="likewise, a file that says whose")
@@ -782,6 +908,56 @@ def _add_sign_arguments(sign: argparse.ArgumentParser) -> None:
     )
     sign.add_argument("--sigstore", action="store_true", help="sign with no key, as whom a browser or CI knows you")
     sign.add_argument("--trust-config", type=Path, metavar="FILE", help="Sigstore's instance (default: the public one)")
+
+
+def _add_publish_arguments(publish: argparse.ArgumentParser) -> None:
+    publish.epilog = (
+        "A store is reached by boto3's environment variables, such as AWS_ENDPOINT_URL and AWS_ACCESS_KEY_ID; a "
+        "server's user and password are taken from .netrc. HUBPKG_TRIES and HUBPKG_STALL_SECONDS say when to give up."
+    )
+    publish.add_argument("package", type=Path, metavar="PACKAGE", help="a package's folder, which must verify")
+    publish.add_argument(
+        "--hub",
+        type=Path,
+        metavar="CHECKOUT",
+        help="commit the card to a new branch of this checkout of the hub, which is left as it is otherwise; the text "
+        "of a pull request is written beside the package",
+    )
+    publish.add_argument("--branch", metavar="NAME", help="the branch's name (default: add-, and the package's uid)")
+    publish.add_argument("--replace", action="store_true", help="let it take the place of a card of the same user-id")
+    publish.add_argument(
+        "--to",
+        metavar="DIR|URL",
+        help="put the assets there first: a folder, s3://BUCKET/PREFIX, or a URL that takes PUT; read them back there "
+        "and from the card's links, and let card and manifest say so",
+    )
+    publish.add_argument(
+        "--asset-base-url",
+        metavar="URL",
+        help="where the links lead then (default: the URL of --to, else the package's)",
+    )
+
+
+def _add_cards_arguments(cards: argparse.ArgumentParser) -> None:
+    cards.add_argument("package", type=Path, metavar="PACKAGE", help="a package's folder, which must verify")
+    cards.add_argument(
+        "--for",
+        dest="kind",
+        required=True,
+        choices=["hub", "cn", "huggingface", "modelscope", "modelers"],
+        metavar="HUB",
+        help="hub (MindSpore's, as in the package), cn (its Chinese card), huggingface, modelscope or modelers",
+    )
+    cards.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the card")
+    cards.add_argument("--check", action="store_true", help="write nothing; compare the card that is there")
+    cards.add_argument("--replace", action="store_true", help="write over another file of its name")
+
+
+def _add_convert_arguments(convert: argparse.ArgumentParser) -> None:
+    _add_model_arguments(convert)
+    convert.add_argument("file", type=Path, metavar="FILE", help="*.safetensors, or *.pth where torch is installed")
+    convert.add_argument("--out", type=Path, required=True, metavar="FILE", help="the checkpoint, *.ckpt")
+    _add_device_argument(convert)
 
 
 def _add_lint_arguments(lint: argparse.ArgumentParser) -> None:

@@ -96,7 +96,7 @@ def build(job: Job, weights_from: Weights | trainer.Plan, out: Path) -> Package:
 
     if job.engine is not None:
         engines.choose(job.engine, job.device)  # says, before the work begins, what is missing
-    with _output(out, job.spec.package_name, job.report) as partial:
+    with output(out, job.spec.package_name, job.report) as partial:
         if isinstance(weights_from, trainer.Plan):
             weights = trainer.weights(job, weights_from)
         else:
@@ -104,7 +104,7 @@ def build(job: Job, weights_from: Weights | trainer.Plan, out: Path) -> Package:
         evaluated = _evaluate(job, weights)
         timed = _benchmark(job, weights)
         contents = _assemble(partial, job, weights, evaluated, timed)
-        return Package(_put_in_place(partial, out / job.spec.package_name, job.report), contents)
+        return Package(put_in_place(partial, out / job.spec.package_name, job.report), contents)
 
 
 def _adopt(job: Job, weights_from: Weights) -> Path:
@@ -211,7 +211,7 @@ def _digest(weights: Path) -> str:
 
 
 @contextmanager
-def _output(out: Path, name: str, report: Callable[[str], None]) -> Iterator[Path]:
+def output(out: Path, name: str, report: Callable[[str], None]) -> Iterator[Path]:
     """The path of a folder in ``out`` in which a package can be made; nothing is left of it, whatever happens."""
     out = out.absolute()
     target, partial, replaced = out / name, out / f".{name}.partial", out / f".{name}.replaced"
@@ -324,7 +324,7 @@ def _environment(job: Job, made: Mapping[str, Any]) -> dict[str, Any]:
     return {**found, "devices": f"the {made['device']}", "ascend_driver": None, "ascend_firmware": None, "cann": None}
 
 
-def _put_in_place(partial: Path, target: Path, report: Callable[[str], None]) -> Path:
+def put_in_place(partial: Path, target: Path, report: Callable[[str], None]) -> Path:
     """Verify the package in ``partial`` and let it take the place of ``target``."""
     failed = [check for check in verification.verify(partial).checks if not check.ok]
     if failed:

@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, Self, TypeVar
 from urllib.parse import urljoin, urlsplit
 
 from hubpkg.errors import FetchError, HubpkgError
@@ -112,6 +113,69 @@ def read(url: str, policy: Policy) -> bytes | None:
     return meter.retry(attempt)
 
 
+def digest(url: str, policy: Policy) -> str | None:
+    """SHA-256 of the file at ``url``, asked for now and never taken from a cache; None where there is none.
+
+    Raises:
+        FetchError: it could not be fetched.
+    """
+    if policy.offline:
+        raise FetchError(f"{shown(url)}: expected to read it back, but hubpkg is offline; unset HUBPKG_OFFLINE")
+    meter = Meter(url, policy)
+
+    def attempt() -> str | None:
+        hasher, size = hashlib.sha256(), 0
+        with get(url, {"Cache-Control": "no-cache"}, policy, meter.deadline) as response:
+            if response.status_code in (HTTPStatus.NOT_FOUND, HTTPStatus.GONE):
+                return None
+            check_status(response, url)
+            for block in body(response):
+                hasher.update(block)
+                size += len(block)
+                meter.reached(size)
+        return hasher.hexdigest()
+
+    return meter.retry(attempt)
+
+
+def put(url: str, file: Path, policy: Policy) -> None:
+    """Send the file to ``url`` by PUT, where nothing may be yet; the whole of it again where a connection breaks.
+
+    An answer that nothing may be put there because something is there (412) is no fault: the caller reads it back.
+
+    Raises:
+        FetchError: it was not taken.
+    """
+    meter = Meter(url, policy)
+
+    def attempt() -> None:
+        with (
+            file.open("rb") as opened,
+            get(url, {"If-None-Match": "*"}, policy, meter.deadline, method="PUT", data=opened) as response,
+        ):
+            meter.reached(opened.tell())
+            if response.status_code == HTTPStatus.PRECONDITION_FAILED or response.ok:
+                return
+            check_status(response, url, "it to be taken")
+
+    meter.retry(attempt)
+
+
+class _Sent:
+    """A file that is sent, telling how far it is read; what requests needs of one."""
+
+    def __init__(self, file: IO[bytes], gained: Callable[[], None]) -> None:
+        file.seek(0)
+        self._file, self._gained = file, gained
+
+    def __len__(self) -> int:
+        return os.fstat(self._file.fileno()).st_size
+
+    def read(self, size: int = -1) -> bytes:
+        self._gained()
+        return self._file.read(size)
+
+
 class MayPassError(Exception):
     """A fault that another try may not meet."""
 
@@ -162,9 +226,9 @@ class Meter:
             time.sleep(wait)
 
 
-def check_status(response: "requests.Response", url: str) -> None:
-    """Raise MayPassError or FetchError unless the answer's status is 200."""
-    status = f"expected the file, found status {response.status_code} {response.reason}"
+def check_status(response: "requests.Response", url: str, wanted: str = "the file") -> None:
+    """Raise MayPassError or FetchError, which say that ``wanted`` was expected, unless the answer's status is 200."""
+    status = f"expected {wanted}, found status {response.status_code} {response.reason}"
     if response.status_code in _CAN_PASS:
         retry_after = _retry_after(response.headers.get("Retry-After", ""))
         asked = "" if retry_after is None else f", which asks to wait {retry_after:.0f} s"
@@ -198,20 +262,22 @@ def body(response: "requests.Response") -> Iterator[bytes]:
 
 
 @contextmanager
-def get(  # noqa: PLR0913 - the two last are for lint, which asks for strangers' links
+def get(  # noqa: PLR0913 - method and public_only are for lint, which asks for strangers' links
     url: str,
     headers: Mapping[str, str],
     policy: Policy,
     deadline: float,
     *,
     method: str = "GET",
+    data: IO[bytes] | None = None,
     public_only: bool = False,
 ) -> Iterator["requests.Response"]:
     """The answer to a request for ``url``, after at most 5 redirects, none of which leads where it must not.
 
     With ``public_only`` no address is asked that not the whole internet can reach: the URL is a stranger's.
 
-    The connection is cut at ``deadline``, on the monotonic clock; what :func:`body` gives puts it off. Proxies,
+    The connection is cut at ``deadline``, on the monotonic clock; what is taken of ``data``, a file that is sent, and
+    what :func:`body` gives put it off. Proxies,
     ``.netrc`` and certificates are taken from the environment, as requests does.
     """
     import requests
@@ -238,6 +304,7 @@ def get(  # noqa: PLR0913 - the two last are for lint, which asks for strangers'
                     method,
                     here,
                     headers=headers,
+                    data=None if data is None else _Sent(data, guard.extend),
                     stream=True,
                     allow_redirects=False,
                     timeout=(policy.connect_seconds, policy.read_seconds),

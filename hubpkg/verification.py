@@ -15,6 +15,7 @@ from hubpkg import (
     documents,
     entrypoint,
     evaluation,
+    exports,
     manifest,
     performance,
     predictions,
@@ -89,6 +90,7 @@ def verify(package: Path) -> Verification:
         ("files", partial(_check_files, records)),
         ("bytecode", _check_bytecode),
         ("checkpoint", _check_checkpoint),
+        ("exports", lambda _, contents: exports.check(contents)),
         ("entrypoint", _check_entrypoint),
         ("evaluation", _check_evaluation),
         ("performance", _check_performance),
@@ -297,7 +299,7 @@ def _compare(section: str, source: str, computed: Mapping[str, Any], claimed: Ma
 def _check_card(package: Path, contents: Mapping[str, Any]) -> str:
     name = assembly.card_name(contents)
     expected = card.render(contents)
-    _compare_text(name, expected, (package / name).read_bytes())
+    compare_text(name, expected, (package / name).read_bytes())
     documents.check(card.parse(expected, name).document, "card")
     return f"{name} is what template {contents['template']} makes of the manifest, byte for byte"
 
@@ -305,11 +307,12 @@ def _check_card(package: Path, contents: Mapping[str, Any]) -> str:
 def _check_made(
     name: str, render: Callable[[Mapping[str, Any]], str], package: Path, contents: Mapping[str, Any]
 ) -> str:
-    _compare_text(name, render(contents), (package / name).read_bytes())
+    compare_text(name, render(contents), (package / name).read_bytes())
     return f"{name} is what the manifest says, byte for byte"
 
 
-def _compare_text(name: str, expected: str, raw: bytes) -> None:
+def compare_text(name: str, expected: str, raw: bytes) -> None:
+    """Raise InvalidDocumentError with each line of the file ``name`` that is not as in ``expected``."""
     if raw != expected.encode():
         raise InvalidDocumentError(list(_text_faults(name, expected, raw)))
 

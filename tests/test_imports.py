@@ -104,7 +104,19 @@ def test_few_modules_call_the_runtime():
         for name, path in MODULES.items()
         if not name.startswith("hubpkg.runtime") and any(m.startswith("hubpkg.runtime") for m in imports(path))
     }
-    names = ("package", "job", "trainer", "evaluator", "hub", "checkpoint", "rerun", "benchmark", "extension")
+    names = (
+        "package",
+        "job",
+        "trainer",
+        "evaluator",
+        "hub",
+        "checkpoint",
+        "rerun",
+        "benchmark",
+        "conversion",
+        "exporter",
+        "extension",
+    )
     assert callers == {f"hubpkg.{name}" for name in names}
 
 

@@ -51,7 +51,7 @@ def test_a_schema_names_all_keys_and_explains_its_patterns(path):
 def test_the_schemas_are_those_of_the_documents():
     names = {path.name for path in SCHEMAS}
     assert names == {
-        f"{name}.schema.json" for name in ("card", "lock", "manifest", "model", "policy", "recipe", "timing")
+        f"{name}.schema.json" for name in ("card", "lock", "manifest", "model", "policy", "recipe", "timing", "weights")
     }
 
 
