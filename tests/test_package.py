@@ -90,15 +90,26 @@ def test_a_build_leaves_card_checkpoint_entrypoint_manifest_and_evidence(small_p
     }
 
 
+def test_a_build_leaves_a_report_beside_the_package_with_the_images_it_gets_wrong(small_package):
+    report = small_package.with_name(f"{PACKAGE}.report.html")
+    text = report.read_text(encoding="utf-8")
+    wrong = re.search(r"(\d+) of 360 images were given another class", text)
+    assert text.count('src="data:image/png;base64,') == min(int(wrong[1]), 24)
+    assert "Verified</a>" in text
+    assert len(text) < 400_000
+
+
 def test_build_prints_one_json_document(hubpkg, tmp_path):
     done = hubpkg("build", SMALL, "--out", tmp_path / "dist", "--json")
     result = json.loads(done.stdout)
-    assert list(result) == ["uid", "package", "card", "checkpoint", "metrics", "samples", "damaged", "performance"]
+    keys = ["uid", "package", "card", "checkpoint", "metrics", "samples", "damaged", "performance", "report"]
+    assert list(result) == keys
     assert result["uid"] == f"hubpkg/2.8/{PACKAGE}"
     assert result["samples"] == 360
     assert 0 <= result["metrics"]["top1"] <= result["metrics"]["top5"] <= 100
     assert Path(result["card"]).is_file()
     assert Path(result["checkpoint"]).is_file()
+    assert Path(result["report"]).is_file()
     figures = result["performance"]
     assert figures["images_per_second"] == pytest.approx(figures["batch_size"] / figures["ms_per_step"] * 1e3, rel=1e-4)
     assert figures["latency_p50_ms"] <= figures["latency_p90_ms"] <= figures["latency_p99_ms"]
