@@ -3,6 +3,7 @@
 markdown-it-py reads it, HTML in it included, and nh3 lets through what is listed here, and nothing else.
 """
 
+import html
 import re
 from collections.abc import Callable, MutableMapping, Sequence
 from functools import cache
@@ -37,14 +38,14 @@ _ATTRIBUTES = {
     **{cell: {"align", "colspan", "rowspan"} for cell in _CELLS},
     **{heading: {"id"} for heading in _HEADINGS},
 }
-_VALUES = {"div": {"class": {"scroll"}, "tabindex": {"0"}, "role": {"region"}, "aria-label": {"Table"}}}
+_VALUES = {"div": {"class": {"scroll"}, "tabindex": {"0"}, "role": {"group"}, "aria-label": {"Table"}}}
 
 
 def to_html(
     text: str,
     level: int,
     link_of: Callable[[str], str | None] = lambda _: None,
-    picture_of: Callable[[str], str | None] = lambda _: None,
+    picture_of: Callable[[str], str | None] | None = None,
 ) -> str:
     """The HTML of a card's body.
 
@@ -52,7 +53,7 @@ def to_html(
         text: the body, in Markdown.
         level: of its highest headings in the page, 1 to 6.
         link_of: where a relative link leads in the page; None for nowhere.
-        picture_of: a picture's data as a ``data:`` URL; None if it is not at hand, which leaves its description.
+        picture_of: gives a picture's data as a ``data:`` URL; None, as where it gives None, leaves its description.
 
     Raises:
         HubpkgError: the libraries are not installed.
@@ -71,7 +72,7 @@ def to_html(
         if name == "id":
             return value if value.startswith(_PREFIX) else None
         if name == "src":
-            return picture_of(value)
+            return picture_of(value) if picture_of else None
         if name == "href":
             return _target(value, link_of)
         return value
@@ -79,8 +80,8 @@ def to_html(
     tokens = markdown.parse(text)
     _place_headings(tokens, level)
     return nh3.clean(
-        markdown.renderer.render(tokens, markdown.options, {}),
-        tags=_TAGS,
+        markdown.renderer.render(tokens, markdown.options, {"picture_of": picture_of}),
+        tags=_TAGS if picture_of else _TAGS - {"img"},
         attributes=_ATTRIBUTES,
         tag_attribute_values=_VALUES,
         set_tag_attribute_values={"pre": {"tabindex": "0"}},
@@ -112,6 +113,7 @@ def _markdown() -> "MarkdownIt":
     from markdown_it import MarkdownIt
 
     made = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
+    made.add_render_rule("image", _image)
     made.add_render_rule("table_open", _open_table)
     made.add_render_rule("table_close", lambda *_: "</table>\n</div>\n")
     for cell in ("td_open", "th_open"):
@@ -119,9 +121,19 @@ def _markdown() -> "MarkdownIt":
     return made
 
 
+def _image(
+    renderer: "RendererHTML", tokens: "Sequence[Token]", index: int, options: Any, env: MutableMapping[str, Any]
+) -> str:
+    """A picture; where it is not at hand, its description."""
+    picture_of = env["picture_of"]
+    if picture_of and picture_of(str(tokens[index].attrs["src"])) is not None:
+        return str(renderer.image(tokens, index, options, env))
+    return html.escape(tokens[index].content)
+
+
 def _open_table(*_: Any) -> str:
     # A wide one is moved by itself, by keys too.
-    return '<div class="scroll" tabindex="0" role="region" aria-label="Table"><table>\n'
+    return '<div class="scroll" tabindex="0" role="group" aria-label="Table"><table>\n'
 
 
 def _open_cell(
