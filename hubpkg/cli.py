@@ -367,15 +367,15 @@ def _site(options: argparse.Namespace) -> int:
 
     site.check_out(options.folder, options.out)
     made = site.read(options.folder)
-    for line in made.left_out:
-        _say(line)
+    for each in made.left_out:
+        _say(str(each))
     site.write(made, options.out, _say)
     counts = {"verified": made.count("verified"), "not_verified": made.count("failed"), "cards": made.count("card")}
     row = (
         f"{options.out}: {counts['verified']} packages, {counts['not_verified']} more that do not verify, "
         f"{counts['cards']} cards alone"
     )
-    _print_rows(options, {"site": str(options.out), **counts, "left_out": list(made.left_out)}, [row])
+    _print_rows(options, {"site": str(options.out), **counts, "left_out": list(map(str, made.left_out))}, [row])
     return 0
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _PREFIX = "card-"  # of the ids of headings, so that a card can't take one of the page's
 _DEEPEST = 6  # level of headings
+_LONGEST = 1 << 18  # characters that are read as Markdown; the longest card of the hub has 78,201
 _SCHEMES = frozenset({"http", "https", "mailto"})
 _HEADINGS = {f"h{level}" for level in range(1, _DEEPEST + 1)}
 _CELLS = {"td", "th"}
@@ -47,7 +48,7 @@ def to_html(
     link_of: Callable[[str], str | None] = lambda _: None,
     picture_of: Callable[[str], str | None] | None = None,
 ) -> str:
-    """The HTML of a card's body.
+    """The HTML of a card's body; of a very long one, its text as it is.
 
     Args:
         text: the body, in Markdown.
@@ -77,6 +78,8 @@ def to_html(
             return _target(value, link_of)
         return value
 
+    if len(text) > _LONGEST:  # one made for it could take minutes
+        return f'<pre tabindex="0">{html.escape(text)}</pre>'
     tokens = markdown.parse(text)
     _place_headings(tokens, level)
     return nh3.clean(

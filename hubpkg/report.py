@@ -2,6 +2,7 @@
 
 import base64
 import json
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,8 +53,12 @@ class Place:
 
 def path_of(package: Path) -> Path:
     """Where the report on ``package`` lies: beside its folder."""
-    folder = package.absolute()
+    folder = _whole(package)
     return folder.with_name(f"{folder.name}.report.html")
+
+
+def _whole(package: Path) -> Path:
+    return Path(os.path.abspath(package))  # noqa: PTH100 - resolve() would follow a link to another name
 
 
 def make(package: Path, pictures: Pictures = lambda _: {}) -> tuple[Path, Verification]:
@@ -92,7 +97,7 @@ def render(
         place: where the page is; None for a page of its own, beside the package.
         pictures: as of :func:`make`.
     """
-    place = place or Place(package.absolute().name)
+    place = place or Place(_whole(package).name)
     files = _Files(package, quote(place.folder), contents["files"], place.handed_on)
     sections = {
         "accuracy": _accuracy(contents),
@@ -319,9 +324,10 @@ def _training(files: _Files, contents: Mapping[str, Any]) -> dict[str, Any]:
             "loss",
         )
     ]
-    validated = list(_validations(log))
+    metric, validated = _validations(log)
     if validated:
-        drawn.append(charts.lines("validation-chart", "Accuracy over the steps of the training", validated, "%"))
+        title = f"{metric} on the test data over the steps of the training"
+        drawn.append(charts.lines("validation-chart", title, validated, metric))
     rates = [(line["step"], line["lr"]) for line in steps if _is_number(line.get("lr"))]
     if rates:
         drawn.append(
@@ -357,18 +363,21 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and abs(value) < 1e300  # noqa: PLR2004 - beyond, no picture can be drawn
 
 
-def _validations(log: Sequence[Mapping[str, Any]]) -> Iterator[charts.Line]:
-    """A line for the final weights' first metric, and for their average's."""
+def _validations(log: Sequence[Mapping[str, Any]]) -> tuple[str, list[charts.Line]]:
+    """What the first metric of the validations is called, and a line for the weights', and for their average's."""
+    name, found_lines = "", []
     for kind, style in (("weights", "first"), ("average", "second")):
         points = []
         for line in log:
             found = line.get("validation")
             metrics = found.get(kind) if isinstance(found, dict) else None
-            value = next(iter(metrics.values()), None) if isinstance(metrics, dict) else None
+            first, value = next(iter(metrics.items()), ("", None)) if isinstance(metrics, dict) else ("", None)
             if value is not None and _is_number(value) and _is_number(line.get("step")):
+                name = name or first
                 points.append((float(line["step"]), float(value)))
         if points:
-            yield charts.Line(f"the {kind}", points, style)
+            found_lines.append(charts.Line(f"the {kind}", points, style))
+    return title_of(name), found_lines
 
 
 def _environment(contents: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import errno
 import mimetypes
 import shutil
 import threading
+import time
 from collections.abc import Callable
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -17,7 +18,8 @@ from hubpkg.site import Content, Site
 
 HOST = "127.0.0.1"
 _CHANGES = ".changes"  # where pages hear that they should be loaded again
-_LOOK_SECONDS = 0.5
+_LOOK_SECONDS = 0.5  # between two looks for changes, at least
+_SHARE = 10  # times as long as a look takes, too
 _BEAT_SECONDS = 10.0  # between signs of life, which tell the server that a page is gone
 _TYPES = {
     ".md": "text/markdown; charset=utf-8",
@@ -47,9 +49,9 @@ class Watcher:
 
     def _read(self, earlier: Site | None) -> Site:
         found = site.read(self._folder, pages.script("live.js"), earlier)
-        for line in found.left_out:
-            if earlier is None or line not in earlier.left_out:
-                self._say(line)
+        for each in found.left_out:
+            if earlier is None or each not in earlier.left_out:
+                self._say(str(each))
         return found
 
     def look(self) -> bool:
@@ -197,5 +199,8 @@ class Server(ThreadingHTTPServer):
             self.server_close()
 
     def _watch(self) -> None:
-        while not self.closing.wait(_LOOK_SECONDS):
+        taken = 0.0
+        while not self.closing.wait(max(_LOOK_SECONDS, _SHARE * taken)):
+            began = time.monotonic()
             self.watcher.look()
+            taken = time.monotonic() - began

@@ -24,6 +24,7 @@ INDEX = "index.json"
 _KIND = "hubpkg site"  # what the index says it is of
 _PAGE, _BADGE = ".report.html", ".badge.svg"
 _DATE = re.compile(r"(\d{4})-(\d{1,2})-(\d{1,2})(?!\d)", re.ASCII)
+_SUMMARY = 300  # characters of it that are searched and shown
 _CHARACTER = 6.3  # pixels of the badge's text
 _FILTERS = ("task", "dataset", "publisher", "version", "state")
 STATES = {"verified": "Verified", "failed": "Not verified", "card": "Card alone"}
@@ -52,17 +53,29 @@ class Entry:
 
 
 @dataclass(frozen=True)
+class LeftOut:
+    """A package or a card that can't be an entry, and why."""
+
+    source: Path
+    stamp: Stamp
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.source}: left out: {self.reason}"
+
+
+@dataclass(frozen=True)
 class Site:
     """All of it, as it was when it was read.
 
     Attributes:
         entries: by their paths.
-        left_out: what is no entry, and why.
+        left_out: what can't be one.
         script: that every page runs, beside its own.
     """
 
     entries: tuple[Entry, ...]
-    left_out: tuple[str, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
     script: str = ""
     files: Mapping[str, Content] = field(init=False)
 
@@ -80,6 +93,8 @@ class Site:
         choices = {name: sorted({entry.facts[name] for entry in self.entries} - {""}) for name in _FILTERS}
         shown = ("path", "summary", "license", "updated", "parameters_m", "metric", "findings", *_FILTERS)
         rows = [{key: entry.facts[key] for key in shown} for entry in self.entries]
+        for row in rows:
+            row["summary"] = row["summary"][:_SUMMARY]
         values = {"entries": rows, "choices": choices, "states": STATES, "site": self, "page_suffix": _PAGE}
         script = pages.script("site.js") + self.script
         return pages.render("site.html.j2", values, script, connects=bool(self.script)).encode()
@@ -104,18 +119,17 @@ def read(folder: Path, script: str = "", earlier: Site | None = None) -> Site:
     """
     if not folder.is_dir():
         raise HubpkgError(f"{folder}: expected a folder of packages or cards, found {_found(folder)}")
-    known = {entry.source: entry for entry in (earlier.entries if earlier else ())}
+    before: Iterable[Entry | LeftOut] = (*earlier.entries, *earlier.left_out) if earlier else ()
+    known = {each.source: each for each in before}
     entries: dict[str, Entry] = {}
-    left_out = []
+    left_out: list[LeftOut] = []
     for source, stamp in _walk(folder):
         entry = known.get(source)
         if entry is None or entry.stamp != stamp:
-            try:
-                kind = _packaged if source.is_dir() else partial(_carded, folder)
-                entry = kind(source, stamp, script)
-            except HubpkgError as error:
-                left_out.append(f"{source}: left out: {str(error).partition(chr(10))[0]}")
-                continue
+            entry = _entry(folder, source, stamp, script)
+        if isinstance(entry, LeftOut):
+            left_out.append(entry)
+            continue
         other = entries.get(entry.path)
         if other is not None and other.source.is_dir() and entry.source.is_dir():
             raise HubpkgError(
@@ -126,9 +140,20 @@ def read(folder: Path, script: str = "", earlier: Site | None = None) -> Site:
             entries[entry.path] = entry
     _check_places(entries)
     if not entries:
-        reasons = f": {'; '.join(left_out)}" if left_out else ""
+        reasons = f": {'; '.join(map(str, left_out))}" if left_out else ""
         raise HubpkgError(f"{folder}: expected packages or cards, found none{reasons}")
     return Site(tuple(entry for _, entry in sorted(entries.items())), tuple(left_out), script)
+
+
+def _entry(root: Path, source: Path, stamp: Stamp, script: str) -> Entry | LeftOut:
+    if source.is_symlink():  # a folder from elsewhere must not show a file of this machine
+        return LeftOut(source, stamp, "expected a file, found a link")
+    try:
+        if source.is_dir():
+            return _packaged(source, stamp, script)
+        return _carded(root, source, stamp, script)
+    except (HubpkgError, OSError) as error:
+        return LeftOut(source, stamp, str(error).partition("\n")[0])
 
 
 def _found(path: Path) -> str:

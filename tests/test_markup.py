@@ -74,6 +74,11 @@ def test_so_does_what_they_make_together(parts):
     assert_harmless(markup.to_html("".join(parts), 3))
 
 
+def test_a_text_made_to_take_for_ever_is_shown_as_it_is():
+    html = markup.to_html("![" * 500_000, 3)
+    assert html == f'<pre tabindex="0">{"![" * 500_000}</pre>'
+
+
 def test_headings_lie_below_the_page_s_without_a_gap():
     html = markup.to_html("# A b\n\n### C\n\n# A b\n\n###### D", 3)
     assert re.findall(r'<(h\d) id="([^"]+)"', html) == [

@@ -18,6 +18,7 @@ def dist(tmp_path_factory):
     """Two packages, one of them damaged, and two cards; and what is none of these."""
     folder = tmp_path_factory.mktemp("dist")
     drawn.package(folder)
+    (folder / "tiny_digits.sig").write_bytes(b"a signature")
     damaged = drawn.package(folder, name="other_mnist", publisher="else")
     with next(damaged.glob("*.ckpt")).open("ab") as file:
         file.write(b"more")
@@ -50,6 +51,7 @@ def test_it_has_a_page_for_each_and_the_files_of_what_verifies(dist, made):
             "index.json",
             "lab/2.8/tiny_digits.badge.svg",
             "lab/2.8/tiny_digits.report.html",
+            "lab/2.8/tiny_digits.sig",
             *package,
             "mindspore/1.9/net_cifar10.md",
             "mindspore/1.9/net_cifar10.report.html",
@@ -166,7 +168,7 @@ def test_a_package_is_put_nowhere_but_at_its_name(uid, tmp_path):
     found = site.read(tmp_path / "dist")
     assert [entry.path for entry in found.entries] == ["a/1/one"]
     (reason,) = found.left_out
-    assert reason.endswith(f"uid: expected <publisher>/<version>/tiny_digits, found {uid!r}")
+    assert reason.reason.endswith(f"uid: expected <publisher>/<version>/tiny_digits, found {uid!r}")
 
 
 def test_two_packages_of_one_name_are_refused(tmp_path):
@@ -209,7 +211,17 @@ def test_a_pipe_among_the_cards_is_told_and_left_out(tmp_path):
     os.mkfifo(tmp_path / "a" / "1" / "two.md")
     found = site.read(tmp_path)
     (told,) = found.left_out
-    assert "two.md: expected a file, found a pipe" in told
+    assert "two.md: expected a file, found a pipe" in str(told)
+
+
+def test_a_card_that_is_a_link_shows_no_file_of_this_machine(tmp_path):
+    drawn.card(tmp_path, "a/1/one")
+    (tmp_path / "a" / "1" / "two.md").symlink_to("/etc/passwd")
+    found = site.read(tmp_path)
+    (told,) = found.left_out
+    assert str(told) == f"{tmp_path}/a/1/two.md: left out: expected a file, found a link"
+    assert [entry.path for entry in found.entries] == ["a/1/one"]
+    assert site.read(tmp_path, earlier=found).left_out[0] is told
 
 
 def test_the_command_counts_what_it_made(dist, hubpkg, tmp_path):
