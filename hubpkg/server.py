@@ -17,10 +17,9 @@ from hubpkg.errors import HubpkgError
 from hubpkg.site import Content, Site
 
 HOST = "127.0.0.1"
-_CHANGES = ".changes"  # where pages hear that they should be loaded again
+_CHANGES = ".changes"  # where pages ask whether they should be loaded again
 _LOOK_SECONDS = 0.5  # between two looks for changes, at least
 _SHARE = 10  # times as long as a look takes, too
-_BEAT_SECONDS = 10.0  # between signs of life, which tell the server that a page is gone
 _TYPES = {
     ".md": "text/markdown; charset=utf-8",
     ".html": "text/html; charset=utf-8",
@@ -33,6 +32,7 @@ class Watcher:
 
     Attributes:
         site: what it was then.
+        version: how often it has changed.
     """
 
     def __init__(self, folder: Path, say: Callable[[str], None]) -> None:
@@ -42,8 +42,7 @@ class Watcher:
             HubpkgError: there is nothing to show.
         """
         self._folder, self._say = folder, say
-        self._changed = threading.Condition()
-        self._version = 0
+        self.version = 0
         self._trouble = ""
         self.site = self._read(None)
 
@@ -67,17 +66,8 @@ class Watcher:
         before = [(entry.path, entry.stamp) for entry in self.site.entries]
         if [(entry.path, entry.stamp) for entry in found.entries] == before:
             return False
-        with self._changed:
-            self.site = found
-            self._version += 1
-            self._changed.notify_all()
+        self.site, self.version = found, self.version + 1
         return True
-
-    def wait(self, seconds: float) -> bool:
-        """Wait until something changes; say whether it did."""
-        with self._changed:
-            version = self._version
-            return self._changed.wait_for(lambda: self._version != version, seconds)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -102,10 +92,10 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_error(HTTPStatus.MISDIRECTED_REQUEST)
             return
         name = unquote(urlsplit(self.path).path, errors="replace").removeprefix("/") or "index.html"
+        watcher = self.server.watcher
+        content = watcher.site.files.get(name)
         if name == _CHANGES:
-            self._tell_changes()
-            return
-        content = self.server.watcher.site.files.get(name)
+            content = str(watcher.version).encode
         if content is None:
             self.send_error(HTTPStatus.NOT_FOUND)
             return
@@ -139,19 +129,6 @@ class _Handler(BaseHTTPRequestHandler):
         }.items():
             self.send_header(name, value)
         self.end_headers()
-
-    def _tell_changes(self) -> None:
-        self.send_response(HTTPStatus.OK)
-        self.send_header("Content-Type", "text/event-stream")
-        self.send_header("Cache-Control", "no-cache")
-        self.end_headers()
-        try:
-            while not self.server.closing.is_set():
-                changed = self.server.watcher.wait(_BEAT_SECONDS)
-                self.wfile.write(b"data: changed\n\n" if changed else b":\n\n")
-                self.wfile.flush()
-        except OSError:  # the page is gone
-            self.close_connection = True
 
 
 class Server(ThreadingHTTPServer):

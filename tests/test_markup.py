@@ -20,6 +20,7 @@ HOSTILE = [
     "<a href='jav&#x0A;ascript:alert(1)'>a</a>",
     "[a](data:text/html;base64,PHNjcmlwdD5hbGVydCgxKTwvc2NyaXB0Pg==)",
     "![a](javascript:alert(1))",
+    "<a href='data:text/html,<script>alert(1)</script>'>a</a>",
     "<iframe src='https://example.com'></iframe>",
     "<object data=x></object><embed src=x>",
     "<form action='https://example.com'><input name=a><button>b</button></form>",

@@ -157,8 +157,9 @@ def test_predictions_that_are_forged_or_gone_leave_their_sections_out(tmp_path):
     package = drawn.package(tmp_path)
     (package / "evidence" / "predictions.csv").write_text("image,label\n", encoding="utf-8")
     (package / "evidence" / "timing.json").unlink()
-    (package / "evidence" / "training.jsonl").unlink()
-    (package / "evidence" / "training.jsonl").symlink_to("/etc/hostname")
+    log = package / "evidence" / "training.jsonl"
+    log.rename(tmp_path / "elsewhere.jsonl")
+    log.symlink_to(tmp_path / "elsewhere.jsonl")
     path, verified = report.make(package)
     assert not verified.ok
     page = path.read_text(encoding="utf-8")
