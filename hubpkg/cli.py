@@ -116,6 +116,7 @@ def _build(options: argparse.Namespace) -> int:
         f"{noun}s": _images(built.contents["card"]["dataset"]["evaluated"], built.damaged),
         **_performance(figures),
         "package": result["package"],
+        "report": result["report"],
     }
     _print_table(result["uid"], rows)
     return 0
@@ -401,6 +402,50 @@ def _verify(options: argparse.Namespace) -> int:
         documents = [result.as_json() for result in results]
         _print_json(documents[0] if len(documents) == 1 else documents)
     return 0 if all(result.ok for result in results) else _FINDING
+
+
+def _report(options: argparse.Namespace) -> int:
+    from hubpkg import report
+
+    documents, fine = [], True
+    for package in options.packages or _packages_in(Path("dist")):
+        _expect_folder(package)
+        path, verified = report.make(package)
+        for check in verified.checks:
+            if not check.ok:
+                _say(f"{package}: FAIL {check.name}: {check.detail}")
+        documents.append({"package": str(package), "report": str(path), "ok": verified.ok})
+        fine = fine and verified.ok
+    document = documents[0] if len(documents) == 1 else documents
+    _print_rows(options, document, [str(each["report"]) for each in documents])
+    return 0 if fine else _FINDING
+
+
+def _site(options: argparse.Namespace) -> int:
+    from hubpkg import site
+
+    site.check_out(options.folder, options.out)
+    made = site.read(options.folder)
+    for each in made.left_out:
+        _say(str(each))
+    site.write(made, options.out, _say)
+    counts = {"verified": made.count("verified"), "not_verified": made.count("failed"), "cards": made.count("card")}
+    row = (
+        f"{options.out}: {counts['verified']} packages, {counts['not_verified']} more that do not verify, "
+        f"{counts['cards']} cards alone"
+    )
+    _print_rows(options, {"site": str(options.out), **counts, "left_out": list(map(str, made.left_out))}, [row])
+    return 0
+
+
+def _serve(options: argparse.Namespace) -> int:
+    from hubpkg.server import Server
+
+    server = Server(options.folder, options.port, _say)
+    _print_rows(options, {"url": server.url}, [server.url])
+    sys.stdout.flush()
+    server.run()
+    return 0
 
 
 def _signers(options: argparse.Namespace) -> Any:
@@ -715,6 +760,18 @@ def _parser() -> argparse.ArgumentParser:
     _add_cards_arguments(
         command("cards", _cards, "make a package's card for another hub, or a Chinese one, or check such a card")
     )
+    report = command("report", _report, "make the page that shows a package, <package>.report.html, beside it")
+    report.add_argument(
+        "packages", nargs="*", type=Path, metavar="PACKAGE", help="a package's folder (default: each one in ./dist)"
+    )
+    site = command("site", _site, "make a static site of a folder's packages and cards, to search and to load from")
+    _add_folder_argument(site)
+    site.add_argument(
+        "--out", type=Path, default=Path("site"), metavar="DIR", help="folder that becomes the site (default: site)"
+    )
+    serve = command("serve", _serve, "show that site on this machine, as it is while packages and cards change")
+    _add_folder_argument(serve)
+    serve.add_argument("--port", type=int, default=8000, metavar="N", help="on loopback (default: 8000; 0: any)")
     _add_lint_arguments(command("lint", _lint, "check cards: format, fields, links, figures; no framework, no network"))
     explain = command("explain", _explain, "say what a rule of lint finds, why, and what is right instead")
     explain.add_argument("rules", nargs="*", metavar="RULE", help="a rule's code or name, or a family")
@@ -889,6 +946,12 @@ def _add_verify_arguments(verify: argparse.ArgumentParser) -> None:
     signer.add_argument("--policy", type=Path, metavar="FILE", help="likewise, a file that says whose")
     _add_engine_argument(verify, _ENGINE_HELP)
     _add_run_arguments(verify)
+
+
+def _add_folder_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "folder", nargs="?", type=Path, default=Path("dist"), metavar="DIST", help="packages and cards (default: dist)"
+    )
 
 
 def _add_sign_arguments(sign: argparse.ArgumentParser) -> None:

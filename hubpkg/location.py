@@ -19,7 +19,7 @@ _HUBS = {
 _DEFAULT_HUB = "gitee"  # as in mindspore_hub
 _URL = re.compile(r"https?://", re.IGNORECASE)
 _PAGE = re.compile(r"(https://(?:gitee|github)\.com/[^/]+/[^/]+)/(?:blob|tree)/")  # shows a card in HTML
-_UID = re.compile(r"[A-Za-z0-9_][\w.+@=-]{,200}(/[A-Za-z0-9_][\w.+@=-]{,200}){2,3}", re.ASCII)
+UID = re.compile(r"[A-Za-z0-9_][\w.+@=-]{,200}(/[A-Za-z0-9_][\w.+@=-]{,200}){2,3}", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def locate(name: str | Path, source: str | None, policy: Policy, *, force_reload
     if _URL.match(str(name)):
         return _at_url(_PAGE.sub(r"\1/raw/", str(name)), policy, force_reload=force_reload)
     uid = str(name).removesuffix(".md")
-    if not _UID.fullmatch(uid):
+    if not UID.fullmatch(uid):
         raise HubpkgError(
             f"{name}: expected a card's path or URL, a package's folder, or a uid "
             f"<publisher>/<version>/<model>_<dataset>, found no such path{'' if source is None else ' and no uid'}"

@@ -4,7 +4,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +25,7 @@ from hubpkg import (
     manifest,
     performance,
     predictions,
+    report,
     stages,
     trained,
     trainer,
@@ -60,6 +61,7 @@ class Package:
             "samples": measured["samples"],
             "damaged": self.damaged,
             "performance": self.contents["performance"],
+            "report": str(report.path_of(self.folder)),
         }
 
 
@@ -104,7 +106,15 @@ def build(job: Job, weights_from: Weights | trainer.Plan, out: Path) -> Package:
         evaluated = _evaluate(job, weights)
         timed = _benchmark(job, weights)
         contents = _assemble(partial, job, weights, evaluated, timed)
-        return Package(put_in_place(partial, out / job.spec.package_name, job.report), contents)
+        target = put_in_place(partial, out / job.spec.package_name, job.report)
+        report.make(target, lambda names: _pictures(job, names))
+        return Package(target, contents)
+
+
+def _pictures(job: Job, names: Sequence[str]) -> Mapping[str, bytes]:
+    from hubpkg.runtime import thumbnails
+
+    return thumbnails.make(job.test.images, names)
 
 
 def _adopt(job: Job, weights_from: Weights) -> Path:

@@ -41,11 +41,11 @@ def run(name: str, inputs: Mapping[str, Any], produce: Callable[[Path], None], r
         for leftover in (partial, folder):
             if leftover.exists():
                 shutil.rmtree(leftover)
-        with cache.writing():
-            partial.mkdir(parents=True)
         report(f"{name}: running")
         started, began = time.monotonic(), now()
         try:
+            with cache.writing():
+                partial.mkdir(parents=True)
             produce(partial)
             (partial / _TIMES).write_text(json.dumps({"started": began, "finished": now()}), encoding="utf-8")
             (partial / _RECORD).write_text(_record(partial, inputs), encoding="utf-8")

@@ -3,6 +3,7 @@
 import inspect
 import shutil
 import socket
+import threading
 from functools import partial
 from pathlib import Path
 
@@ -12,9 +13,10 @@ from forging import read_manifest, reseal
 from handmade import CONF, ENTRY, WEIGHTS, Card, assert_loaded, refused, served
 
 import hubpkg
-from hubpkg import cache, lockfile, manifest
+from hubpkg import cache, lockfile, manifest, site
 from hubpkg.errors import FetchError, HubpkgError, IntegrityError, InvalidDocumentError, NotPinnedError
 from hubpkg.runtime import framework
+from hubpkg.server import Server
 
 UID = "hubpkg/2.8/xcit_small_digits"
 NAME = UID.rpartition("/")[2]
@@ -99,6 +101,24 @@ def test_a_package_in_a_checkout_of_the_hub(small_package, tmp_path, no_socket):
     shutil.copytree(small_package, tmp_path / "checkout" / "mshub_res" / "assets" / UID)
     assert_is_package(hubpkg.load(UID, source=str(tmp_path / "checkout")), small_package)
     assert_is_package(hubpkg.load(UID, source=tmp_path / "checkout"), small_package)
+
+
+@pytest.mark.parametrize("shown", ["static", "live"])
+def test_a_site_is_a_hub_to_load_from(shown, small_package, tmp_path):
+    found = site.read(small_package.parent)
+    if shown == "static":
+        site.write(found, tmp_path / "site", print)
+        with served(tmp_path / "site") as (url, _):
+            assert_is_package(hubpkg.load(UID, source=url), small_package)
+            return
+    server = Server(small_package.parent, 0, print)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        assert_is_package(hubpkg.load(UID, source=server.url), small_package)
+    finally:
+        server.shutdown()
+        thread.join()
 
 
 def test_a_hub_may_have_the_card_beside_the_packages_folder(hub, small_package):

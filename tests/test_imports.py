@@ -27,8 +27,10 @@ HEAVY = {
     "onnxruntime",
     "scipy",
     "matplotlib",
+    "markdown_it",
+    "nh3",
 }
-RUNTIME_ONLY = HEAVY - {"jinja2", "requests", "rich"}
+RUNTIME_ONLY = HEAVY - {"jinja2", "markdown_it", "nh3", "requests", "rich"}
 
 
 def run_and_list_modules(code, cwd):

@@ -22,6 +22,7 @@ from PIL import Image
 
 SMALL = "xcit_small"
 PACKAGE = f"{SMALL}_digits"
+BUILT = [PACKAGE, f"{PACKAGE}.report.html"]  # what a build leaves
 CARD = f"{PACKAGE}.md"
 
 
@@ -91,15 +92,26 @@ def test_a_build_leaves_card_checkpoint_entrypoint_manifest_and_evidence(small_p
     }
 
 
+def test_a_build_leaves_a_report_beside_the_package_with_the_images_it_gets_wrong(small_package):
+    report = small_package.with_name(f"{PACKAGE}.report.html")
+    text = report.read_text(encoding="utf-8")
+    wrong = re.search(r"(\d+) of 360 images were given another class", text)
+    assert text.count('src="data:image/png;base64,') == min(int(wrong[1]), 24)
+    assert "Verified</a>" in text
+    assert len(text) < 400_000
+
+
 def test_build_prints_one_json_document(hubpkg, tmp_path):
     done = hubpkg("build", SMALL, "--out", tmp_path / "dist", "--json")
     result = json.loads(done.stdout)
-    assert list(result) == ["uid", "package", "card", "checkpoint", "metrics", "samples", "damaged", "performance"]
+    keys = ["uid", "package", "card", "checkpoint", "metrics", "samples", "damaged", "performance", "report"]
+    assert list(result) == keys
     assert result["uid"] == f"hubpkg/2.8/{PACKAGE}"
     assert result["samples"] == 360
     assert 0 <= result["metrics"]["top1"] <= result["metrics"]["top5"] <= 100
     assert Path(result["card"]).is_file()
     assert Path(result["checkpoint"]).is_file()
+    assert Path(result["report"]).is_file()
     figures = result["performance"]
     assert figures["images_per_second"] == pytest.approx(figures["batch_size"] / figures["ms_per_step"] * 1e3, rel=1e-4)
     assert figures["latency_p50_ms"] <= figures["latency_p90_ms"] <= figures["latency_p99_ms"]
@@ -144,7 +156,7 @@ def test_other_links_make_another_card_and_run_no_stage(hubpkg, tmp_path):
     assert "done in" not in done.stderr
     assert "<https://example.com/other/xcit_small-" in (out / PACKAGE / f"{PACKAGE}.md").read_text()
     assert hubpkg("verify", out / PACKAGE).returncode == 0
-    assert [path.name for path in out.iterdir()] == [PACKAGE]
+    assert sorted(path.name for path in out.iterdir()) == BUILT
 
 
 def test_killed_after_each_stage_the_next_build_goes_on_from_it(start, cache, tmp_path):
@@ -161,7 +173,7 @@ def test_killed_after_each_stage_the_next_build_goes_on_from_it(start, cache, tm
     _, log = build.communicate()
     assert build.returncode == 0, log
     assert [line.split(":")[0] for line in log.splitlines() if "reused" in line] == reused
-    assert [path.name for path in (tmp_path / "dist").iterdir()] == [PACKAGE]
+    assert sorted(path.name for path in (tmp_path / "dist").iterdir()) == BUILT
 
 
 @pytest.mark.parametrize(
@@ -194,7 +206,7 @@ def test_killed_between_two_renames_the_earlier_package_comes_back(hubpkg, small
     done = hubpkg("build", SMALL, "--out", out)
     assert done.returncode == 0
     assert "up to date" in done.stderr
-    assert [path.name for path in out.iterdir()] == [PACKAGE]
+    assert sorted(path.name for path in out.iterdir()) == BUILT
 
 
 def test_a_damaged_package_is_made_anew(hubpkg, tmp_path):
@@ -211,7 +223,7 @@ def test_two_builds_at_once_share_their_stages(start, tmp_path):
     assert (first.returncode, second.returncode) == (0, 0), logs
     assert sum(log.count("train: done") for log in logs) == 1
     assert sum(log.count("waiting for another hubpkg") for log in logs) == 1
-    assert [path.name for path in (tmp_path / "dist").iterdir()] == [PACKAGE]
+    assert sorted(path.name for path in (tmp_path / "dist").iterdir()) == BUILT
 
 
 @pytest.fixture(scope="session")

@@ -101,12 +101,7 @@ def test_the_wheel_says_what_it_is(wheel, metadata):
 
 def test_the_extras_are_runtime_and_the_same_with_mindspore(metadata):
     assert set(metadata.metadata.get_all("Provides-Extra")) == {
-        "runtime",
-        "build",
-        "onnxruntime",
-        "completion",
-        "s3",
-        "sign",
+        *("runtime", "build", "onnxruntime", "completion", "report", "s3", "sign"),
     }
     assert set(EXTRAS["build"]) == {"hubpkg[runtime]", "mindspore==2.8.0"}
     runtime = {requirement.name: requirement for requirement in requirements(EXTRAS["runtime"])}

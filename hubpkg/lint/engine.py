@@ -18,7 +18,7 @@ from hubpkg.lint.rules import Edit, Finding, Fix, Options, Rule, Severity
 from hubpkg.lint.source import LARGEST, Card, encode
 
 STANDARD_INPUT = "-"
-_NO_CARDS = frozenset(("readme.md", "readme_cn.md"))  # the hub's validator passes over them too
+NO_CARDS = frozenset(("readme.md", "readme_cn.md"))  # the hub's validator passes over them too
 _WORTH_A_PROCESS = 300  # cards; for fewer, a second process costs more than it saves
 _MOST = 1000  # findings of a rule on a card that are told; a text made for it could have a million
 _ROUNDS = 10  # of fixing; a fix seldom makes way for another one
@@ -62,7 +62,7 @@ def find(paths: Sequence[str], configuration: Configuration) -> list[str]:
         for folder, folders, files in os.walk(path):
             folders[:] = sorted(name for name in folders if not name.startswith("."))
             for name in sorted(files):
-                if not name.endswith(".md") or name.lower() in _NO_CARDS:
+                if not name.endswith(".md") or name.lower() in NO_CARDS:
                     continue
                 if not configuration.is_excluded(file := os.path.join(folder, name)):  # noqa: PTH118 - much quicker
                     found[file] = None

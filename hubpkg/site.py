@@ -1,0 +1,431 @@
+"""A folder of packages and cards -> a static hub: an index to search, a page for each, and files to load from."""
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from hubpkg import cache, card, location, manifest, markup, pages, report, signature
+from hubpkg.errors import HubpkgError
+from hubpkg.lint import engine
+from hubpkg.lint.configuration import Configuration
+from hubpkg.lint.rules import Options
+from hubpkg.lint.source import Card, encode
+from hubpkg.verification import Verification, verify
+
+INDEX = "index.json"
+_KIND = "hubpkg site"  # what the index says it is of
+_PAGE, _BADGE = ".report.html", ".badge.svg"
+_DATE = re.compile(r"(\d{4})-(\d{1,2})-(\d{1,2})(?!\d)", re.ASCII)
+_SUMMARY = 300  # characters of it that are searched and shown
+_CHARACTER = 6.3  # pixels of the badge's text
+_FILTERS = ("task", "dataset", "publisher", "version", "state")
+STATES = {"verified": "Verified", "failed": "Not verified", "card": "Card alone"}
+
+Stamp = tuple[tuple[str, int, int], ...]
+Content = Path | Callable[[], bytes]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A package or a card of the site.
+
+    Attributes:
+        path: where it lies in the site: a package's uid, or a card's path without ``.md``.
+        source: the package's folder, or the card.
+        stamp: names, times and sizes of its files, when it was read.
+        facts: what the index says of it.
+        files: what the site has of it, by the paths in the site.
+    """
+
+    path: str
+    source: Path
+    stamp: Stamp
+    facts: Mapping[str, Any]
+    files: Mapping[str, Content]
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A package or a card that can't be an entry, and why."""
+
+    source: Path
+    stamp: Stamp
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.source}: left out: {self.reason}"
+
+
+@dataclass(frozen=True)
+class Site:
+    """All of it, as it was when it was read.
+
+    Attributes:
+        entries: by their paths.
+        left_out: what can't be one.
+        script: that every page runs, beside its own.
+    """
+
+    entries: tuple[Entry, ...]
+    left_out: tuple[LeftOut, ...] = ()
+    script: str = ""
+    files: Mapping[str, Content] = field(init=False)
+
+    def __post_init__(self) -> None:
+        files: dict[str, Content] = {"index.html": self._index, INDEX: self._machine_index}
+        for entry in self.entries:
+            files.update(entry.files)
+        object.__setattr__(self, "files", files)
+
+    def count(self, state: str) -> int:
+        """How many entries are ``verified``, ``failed`` or a ``card``."""
+        return sum(entry.facts["state"] == state for entry in self.entries)
+
+    def _index(self) -> bytes:
+        choices = {name: sorted({entry.facts[name] for entry in self.entries} - {""}) for name in _FILTERS}
+        shown = ("path", "summary", "license", "updated", "parameters_m", "metric", "findings", *_FILTERS)
+        rows = [{key: entry.facts[key] for key in shown} for entry in self.entries]
+        for row in rows:
+            row["summary"] = row["summary"][:_SUMMARY]
+        values = {"entries": rows, "choices": choices, "states": STATES, "site": self, "page_suffix": _PAGE}
+        script = pages.script("site.js") + self.script
+        return pages.render("site.html.j2", values, script, connects=bool(self.script)).encode()
+
+    def _machine_index(self) -> bytes:
+        document = {"kind": _KIND, "format": 1, "entries": [dict(entry.facts) for entry in self.entries]}
+        return json.dumps(document, indent=1, ensure_ascii=False).encode() + b"\n"
+
+
+def read(folder: Path, script: str = "", earlier: Site | None = None) -> Site:
+    """The site of the packages and cards in ``folder``, at whatever depth.
+
+    A package is a folder with a manifest; a card is any other ``*.md`` but a README. Hidden folders are passed over.
+
+    Args:
+        folder: where they are.
+        script: that every page runs.
+        earlier: the site as it was before, whose entries are kept where nothing has changed.
+
+    Raises:
+        HubpkgError: there are none, or two that want the same place.
+    """
+    if not folder.is_dir():
+        raise HubpkgError(f"{folder}: expected a folder of packages or cards, found {_found(folder)}")
+    before: Iterable[Entry | LeftOut] = (*earlier.entries, *earlier.left_out) if earlier else ()
+    known = {each.source: each for each in before}
+    entries: dict[str, Entry] = {}
+    left_out: list[LeftOut] = []
+    for source, stamp in _walk(folder):
+        entry = known.get(source)
+        if entry is None or entry.stamp != stamp:
+            entry = _entry(folder, source, stamp, script)
+        if isinstance(entry, LeftOut):
+            left_out.append(entry)
+            continue
+        other = entries.get(entry.path)
+        if other is not None and other.source.is_dir() and entry.source.is_dir():
+            raise HubpkgError(
+                f"{entry.source}: expected one package called {entry.path}, found another in {other.source}; "
+                "move one of them away"
+            )
+        if other is None or entry.source.is_dir():  # a package has its own card
+            entries[entry.path] = entry
+    _check_places(entries)
+    if not entries:
+        reasons = f": {'; '.join(map(str, left_out))}" if left_out else ""
+        raise HubpkgError(f"{folder}: expected packages or cards, found none{reasons}")
+    return Site(tuple(entry for _, entry in sorted(entries.items())), tuple(left_out), script)
+
+
+def _entry(root: Path, source: Path, stamp: Stamp, script: str) -> Entry | LeftOut:
+    if source.is_symlink():  # a folder from elsewhere must not show a file of this machine
+        return LeftOut(source, stamp, "expected a file, found a link")
+    try:
+        if source.is_dir():
+            return _packaged(source, stamp, script)
+        return _carded(root, source, stamp, script)
+    except (HubpkgError, OSError) as error:
+        return LeftOut(source, stamp, str(error).partition("\n")[0])
+
+
+def _found(path: Path) -> str:
+    return "a file" if path.exists() else "none"
+
+
+def _check_places(entries: Mapping[str, Entry]) -> None:
+    """Refuse cards that would lie among a package's files."""
+    packages = {path for path, entry in entries.items() if entry.source.is_dir()}
+    for path, entry in entries.items():
+        above = path.rpartition("/")[0]
+        while above and above not in packages:
+            above = above.rpartition("/")[0]
+        if above:
+            raise HubpkgError(
+                f"{entry.source}: expected no card in the place of the package {above}, found one; move it away"
+            )
+
+
+def _walk(folder: Path) -> Iterator[tuple[Path, Stamp]]:
+    """The packages and cards in ``folder``, each with what tells whether it has changed."""
+    for name, folders, files in os.walk(folder):
+        place = Path(name)
+        if manifest.NAME in files:
+            folders[:] = []
+            inside = (path for path in sorted(place.rglob("*")) if path.is_symlink() or not path.is_dir())
+            yield place, _stamp([*inside, signature.path_of(place)])
+            continue
+        folders[:] = sorted(each for each in folders if not each.startswith("."))
+        for file in sorted(files):
+            if file.endswith(".md") and file.lower() not in engine.NO_CARDS and not file.startswith("."):
+                yield place / file, _stamp([place / file])
+
+
+def _stamp(paths: Iterable[Path]) -> Stamp:
+    found = []
+    for path in paths:
+        with suppress(OSError):  # it may go away meanwhile
+            status = path.lstat()
+            found.append((str(path), status.st_mtime_ns, status.st_size))
+    return tuple(found)
+
+
+def _packaged(folder: Path, stamp: Stamp, script: str) -> Entry:
+    verified = verify(folder)
+    if not (folder / manifest.NAME).is_file():
+        raise HubpkgError(verified.checks[0].detail)
+    contents = manifest.read(folder / manifest.NAME)
+    uid = contents["uid"]
+    if not location.UID.fullmatch(uid) or uid.rpartition("/")[2] != contents["package"]:
+        raise HubpkgError(f"{manifest.NAME}: uid: expected <publisher>/<version>/{contents['package']}, found {uid!r}")
+    metrics = {name: value for name, value, _, _ in report.metrics_of(contents)}
+    first = next(iter(metrics.items()), None)
+    facts = {
+        "path": uid,
+        "state": "verified" if verified.ok else "failed",
+        "model": contents["model"],
+        "dataset": contents["dataset"],
+        "task": str(contents["card"]["module-type"]),
+        "publisher": uid.split("/")[0],
+        "version": uid.split("/")[1],
+        "updated": contents["evaluation"]["measured"],
+        "license": contents["card"]["license"],
+        "summary": contents["card"]["summary"],
+        "metric": None if first is None else {"name": first[0], "value": first[1], "measured": True},
+        "metrics": metrics,
+        "parameters_m": contents["performance"].get("parameters_m"),
+        "findings": sum(not check.ok for check in verified.checks),
+        "page": uid + _PAGE,
+        "badge": uid + _BADGE,
+        "card": f"{uid}/{contents['package']}.md" if verified.ok else None,
+        "manifest": f"{uid}/{manifest.NAME}" if verified.ok else None,
+        "sha256": manifest.digest(contents),
+    }
+    files: dict[str, Content] = {
+        uid + _PAGE: partial(_report, folder, contents, verified, script),
+        uid + _BADGE: partial(_badge, contents, verified),
+    }
+    if verified.ok:  # what does not verify is told of, and not handed on
+        files |= {f"{uid}/{name}": folder / name for name in (*contents["files"], manifest.NAME)}
+        signed = signature.path_of(folder)
+        if signed.is_file() and not signed.is_symlink():
+            files[f"{uid}.sig"] = signed
+    return Entry(uid, folder, stamp, facts, files)
+
+
+def _report(folder: Path, contents: Mapping[str, Any], verified: Verification, script: str) -> bytes:
+    place = report.Place(contents["package"], _home(contents["uid"]), script, verified.ok)
+    return report.render(folder, contents, verified, place).encode()
+
+
+def _home(path: str) -> str:
+    return f"{'../' * path.count('/')}index.html"
+
+
+def _badge(contents: Mapping[str, Any], verified: Verification) -> bytes:
+    first = next(iter(report.metrics_of(contents)), None)
+    told = "verified" if verified.ok else "not verified"
+    if verified.ok and first is not None:
+        told = f"{report.title_of(first[0]).lower()} {first[1]:.2f} %, {told}"
+    widths = [round(len(text) * _CHARACTER) + 14 for text in ("hubpkg", told)]
+    return pages.render("badge.svg.j2", {"told": told, "ok": verified.ok, "widths": widths}).encode()
+
+
+def _carded(root: Path, path: Path, stamp: Stamp, script: str) -> Entry:
+    read_card = engine.read(str(path))
+    place = path.relative_to(root).as_posix().removesuffix(".md")
+    try:
+        place.encode()
+    except UnicodeEncodeError:
+        raise HubpkgError("expected a name in UTF-8, found other bytes; rename it") from None
+    parts = place.split("/")
+    text = {name: _printable(read_card.text_of(name)) for name in ("model-name", "module-type", "license", "summary")}
+    sets = read_card.get("train-dataset")
+    updated = _DATE.match(read_card.text_of("update-time"))
+    findings = _findings(read_card)
+    facts = {
+        "path": place,
+        "state": "card",
+        "model": text["model-name"] or parts[-1],
+        "dataset": _printable(_words(sets.value)) if sets else "",
+        "task": text["module-type"],
+        "publisher": parts[0] if len(parts) > 2 else "",  # noqa: PLR2004 - <publisher>/<version>/<card>
+        "version": parts[1] if len(parts) > 2 else "",  # noqa: PLR2004 - as above
+        "updated": f"{updated[1]}-{int(updated[2]):02d}-{int(updated[3]):02d}" if updated else "",
+        "license": text["license"],
+        "summary": text["summary"],
+        "metric": _claim(read_card.text_of("evaluation")),
+        "metrics": {},
+        "parameters_m": None,
+        "findings": len(findings),
+        "page": place + _PAGE,
+        "badge": None,
+        "card": f"{place}.md",
+        "manifest": None,
+        "sha256": None,
+    }
+    page = partial(_card_page, read_card, facts, findings, script)
+    return Entry(place, path, stamp, facts, {place + _PAGE: page, f"{place}.md": path})
+
+
+def _printable(text: str) -> str:
+    """``text`` without the bytes that are not UTF-8, which the reading of cards keeps."""
+    return encode(text).decode(errors="replace")
+
+
+def _words(value: Any) -> str:
+    """The text of a value of the front matter, lists and mappings too."""
+    if value.items:
+        return ", ".join(_words(item) for item in value.items)
+    if value.fields:
+        return ", ".join(f"{each.key} {_words(each.value)}" for each in value.fields)
+    return str(value.link)
+
+
+def _claim(text: str) -> dict[str, Any] | None:
+    """The first metric that a card's ``evaluation`` claims."""
+    try:
+        name, value = next(iter(card.parse_evaluation(text).items()))
+    except HubpkgError:
+        return None
+    return {"name": _printable(name), "value": value, "measured": False}
+
+
+def _findings(read_card: Card) -> list[dict[str, Any]]:
+    """What hubpkg lint finds in this card, looked at alone."""
+    rules = [rule for rule in Configuration().rules if not rule.collection]
+    found = [
+        {
+            "line": read_card.position(finding.start).line,
+            "code": rule.code,
+            "severity": rule.severity,
+            "message": _printable(finding.message),
+        }
+        for _, rule, finding in engine.check([read_card], rules, Options(), 20)
+    ]
+    return sorted(found, key=lambda each: (each["line"], each["code"], each["message"]))
+
+
+def _card_page(read_card: Card, facts: Mapping[str, Any], findings: Sequence[Mapping[str, Any]], script: str) -> bytes:
+    from markupsafe import Markup
+
+    body = _printable(read_card.text[read_card.body_start :])
+    values = {
+        "facts": facts,
+        "findings": findings,
+        "fields": [(_printable(each.key), _printable(_words(each.value))) for each in read_card.front.fields],
+        "body": Markup(markup.to_html(body, 3)),  # noqa: S704 - nh3 let it through
+        "file": quote(f"{facts['path'].rpartition('/')[2]}.md"),
+        "home": _home(facts["path"]),
+    }
+    return pages.render("card.html.j2", values, script, connects=bool(script)).encode()
+
+
+def write(site: Site, out: Path, say: Callable[[str], None]) -> None:
+    """Put the site in the folder ``out``, all at once: an earlier site there is replaced.
+
+    The files of packages are hard links where the file system allows it, and else copies.
+
+    Args:
+        site: what is written.
+        out: a folder that holds a site or nothing, or none.
+        say: told when it waits for another one.
+
+    Raises:
+        HubpkgError: there is something else; it stays.
+        OSError: it can't be written; ``out`` is as it was.
+    """
+    with _output(out, say) as made:
+        for name, content in site.files.items():
+            path = made / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if isinstance(content, Path):
+                _link(content, path)
+            else:
+                path.write_bytes(content())
+
+
+def _link(source: Path, target: Path) -> None:
+    try:
+        os.link(source, target, follow_symlinks=False)
+    except OSError:
+        shutil.copyfile(source, target, follow_symlinks=False)
+
+
+def check_out(folder: Path, out: Path) -> None:
+    """Refuse to write the site of ``folder`` into ``out`` where one holds the other.
+
+    Raises:
+        HubpkgError: it does.
+    """
+    inside, outside = folder.resolve(), out.resolve()
+    if inside.is_relative_to(outside) or outside.is_relative_to(inside):
+        raise HubpkgError(f"--out: expected a folder beside {folder}, found {out}, of which one holds the other")
+
+
+@contextmanager
+def _output(out: Path, say: Callable[[str], None]) -> Iterator[Path]:
+    """The path of a folder that takes the place of ``out`` in the end; nothing is left of it, whatever happens."""
+    out = out.absolute()
+    made, replaced = (out.with_name(f".{out.name}.{kind}") for kind in ("partial", "replaced"))
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with cache.locked(cache.lock_of(manifest.digest(["site", str(out)])[:16]), say):
+        if replaced.exists() and not out.exists():  # it was killed between two renames
+            replaced.rename(out)
+        if os.path.lexists(out) and not _may_be_replaced(out):
+            raise HubpkgError(
+                f"{out}: expected a site that may be replaced, or nothing, found something else; move it away, or "
+                "give another --out"
+            )
+        for leftover in (made, replaced):
+            if leftover.exists():
+                shutil.rmtree(leftover)
+        try:
+            made.mkdir()
+            yield made
+            if out.exists():
+                out.rename(replaced)
+            made.rename(out)
+            if replaced.exists():
+                shutil.rmtree(replaced)
+        finally:
+            if made.exists():
+                shutil.rmtree(made)
+
+
+def _may_be_replaced(out: Path) -> bool:
+    if not out.is_dir() or out.is_symlink():
+        return False
+    if not any(out.iterdir()):
+        return True
+    try:
+        return bool(json.loads((out / INDEX).read_bytes())["kind"] == _KIND)
+    except (OSError, ValueError, KeyError, TypeError):
+        return False

@@ -1,0 +1,254 @@
+"""A static hub of packages and cards."""
+
+import json
+import os
+import re
+from xml.etree.ElementTree import fromstring
+
+import drawn
+import pytest
+from forging import read_manifest
+
+from hubpkg import assembly, site, verification
+from hubpkg.errors import HubpkgError
+
+
+@pytest.fixture(scope="module")
+def dist(tmp_path_factory):
+    """Two packages, one of them damaged, and two cards; and what is none of these."""
+    folder = tmp_path_factory.mktemp("dist")
+    drawn.package(folder)
+    (folder / "tiny_digits.sig").write_bytes(b"a signature")
+    damaged = drawn.package(folder, name="other_mnist", publisher="else")
+    with next(damaged.glob("*.ckpt")).open("ab") as file:
+        file.write(b"more")
+    drawn.card(folder, "mindspore/1.9/net_cifar10", summary="Finds <script>alert(1)</script>")
+    drawn.card(folder, "mindspore/2.0/net_cifar10", day="2024-1-5", evaluation="-", dataset="[mnist, coco]")
+    drawn.card(folder, "README")
+    drawn.card(folder, ".hidden/card")
+    (folder / "tiny_digits.report.html").write_text("a report", encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def made(dist, tmp_path_factory):
+    out = tmp_path_factory.mktemp("out") / "site"
+    site.write(site.read(dist), out, print)
+    return out
+
+
+def files_in(folder):
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
+def test_it_has_a_page_for_each_and_the_files_of_what_verifies(dist, made):
+    package = [f"lab/2.8/tiny_digits/{name}" for name in files_in(dist / "tiny_digits")]
+    assert files_in(made) == sorted(
+        [
+            "else/2.8/other_mnist.badge.svg",
+            "else/2.8/other_mnist.report.html",
+            "index.html",
+            "index.json",
+            "lab/2.8/tiny_digits.badge.svg",
+            "lab/2.8/tiny_digits.report.html",
+            "lab/2.8/tiny_digits.sig",
+            *package,
+            "mindspore/1.9/net_cifar10.md",
+            "mindspore/1.9/net_cifar10.report.html",
+            "mindspore/2.0/net_cifar10.md",
+            "mindspore/2.0/net_cifar10.report.html",
+        ]
+    )
+    assert verification.verify(made / "lab/2.8/tiny_digits").ok
+
+
+def test_the_index_for_machines_tells_what_is_measured_and_what_is_claimed(dist, made):
+    index = json.loads((made / "index.json").read_bytes())
+    assert (index["kind"], index["format"]) == ("hubpkg site", 1)
+    other, tiny, first, second = index["entries"]
+    contents = read_manifest(dist / "tiny_digits")
+    top1 = contents["evaluation"]["top1"]["percent"]
+    assert (tiny["path"], tiny["state"], other["state"]) == ("lab/2.8/tiny_digits", "verified", "failed")
+    assert tiny["metric"] == {"name": "top1", "value": top1, "measured": True}
+    assert first["metric"] == {"name": "top1acc", "value": 70.5, "measured": False}
+    assert second["metric"] is None
+    assert (first["publisher"], first["version"], first["dataset"]) == ("mindspore", "1.9", "cifar10")
+    assert (second["updated"], second["dataset"]) == ("2024-01-05", "mnist, coco")
+    for entry in index["entries"]:
+        for key in ("page", "card", "badge", "manifest"):
+            assert entry[key] is None or (made / entry[key]).is_file()
+    assert (other["card"], other["manifest"]) == (None, None)
+
+
+def test_pages_lead_back_to_the_index_and_to_files_that_are_there(made):
+    for path in made.rglob("*.report.html"):
+        text = path.read_text(encoding="utf-8")
+        links = [link for link in re.findall(r'href="([^"]+)"', text) if not re.match(r"#|https?:|data:", link)]
+        assert "../../index.html" in links
+        for link in links:
+            assert (path.parent / link).is_file(), f"{path}: {link}"
+
+
+def test_what_does_not_verify_says_so_and_hands_nothing_on(made):
+    text = (made / "else/2.8/other_mnist.report.html").read_text(encoding="utf-8")
+    assert "This package does not verify" in text
+    assert 'href="other_mnist/' not in text
+
+
+def test_a_badge_tells_the_metric_only_of_what_verifies(dist, made):
+    badge = (made / "lab/2.8/tiny_digits.badge.svg").read_text(encoding="utf-8")
+    top1 = read_manifest(dist / "tiny_digits")["evaluation"]["top1"]["percent"]
+    told = f"hubpkg: top-1 accuracy {top1:.2f} %, verified"
+    assert fromstring(badge).get("aria-label") == told  # noqa: S314 - ours
+    other = (made / "else/2.8/other_mnist.badge.svg").read_text(encoding="utf-8")
+    assert fromstring(other).get("aria-label") == "hubpkg: not verified"  # noqa: S314 - ours
+
+
+def test_a_card_s_page_shows_metadata_and_findings_and_no_script(made):
+    text = (made / "mindspore/1.9/net_cifar10.report.html").read_text(encoding="utf-8")
+    assert "<dt>model-name</dt><dd>net_cifar10</dd>" in text
+    assert "<strong>S0" in text
+    assert "<script" not in text
+    assert "&lt;script&gt;" in text
+    index = (made / "index.html").read_text(encoding="utf-8")
+    assert "<script>alert" not in index
+
+
+def test_the_same_folder_gives_the_same_bytes(dist, made, tmp_path):
+    site.write(site.read(dist), tmp_path / "again", print)
+    assert files_in(tmp_path / "again") == files_in(made)
+    for name in files_in(made):
+        assert (tmp_path / "again" / name).read_bytes() == (made / name).read_bytes()
+
+
+def test_only_what_changed_is_read_again(tmp_path):
+    drawn.card(tmp_path, "a/1/one")
+    drawn.card(tmp_path, "a/1/two")
+    before = site.read(tmp_path)
+    drawn.card(tmp_path, "a/1/two", summary="Another one, longer")
+    after = site.read(tmp_path, earlier=before)
+    assert after.entries[0] is before.entries[0]
+    assert after.entries[1].facts["summary"] == "Another one, longer"
+
+
+def test_a_site_replaces_a_site_and_nothing_else(tmp_path):
+    drawn.card(tmp_path / "cards", "a/1/one")
+    found = site.read(tmp_path / "cards")
+    out = tmp_path / "out"
+    out.mkdir()
+    site.write(found, out, print)
+    site.write(found, out, print)
+    (out / "index.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(HubpkgError, match=r"out: expected a site that may be replaced, or nothing, found something el"):
+        site.write(found, out, print)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cards", "out"]
+
+
+def test_a_site_that_fails_half_way_leaves_the_earlier_one(tmp_path):
+    drawn.card(tmp_path / "cards", "a/1/one")
+    found = site.read(tmp_path / "cards")
+    site.write(found, tmp_path / "out", print)
+    before = files_in(tmp_path)
+
+    def fail():
+        raise OSError(28, "No space left on device")
+
+    broken = site.Entry("b/1/c", tmp_path, (), found.entries[0].facts, {"b/1/c.report.html": fail})
+    with pytest.raises(OSError, match="No space"):
+        site.write(site.Site((*found.entries, broken)), tmp_path / "out", print)
+    assert files_in(tmp_path) == before
+
+
+@pytest.mark.parametrize("uid", ["../../tiny_digits", "lab/2.8/another", "lab/2 8/tiny_digits"])
+def test_a_package_is_put_nowhere_but_at_its_name(uid, tmp_path):
+    package = drawn.package(tmp_path / "dist")
+    contents = read_manifest(package) | {"uid": uid}
+    assembly.finish(package, contents)
+    drawn.card(tmp_path / "dist", "a/1/one")
+    found = site.read(tmp_path / "dist")
+    assert [entry.path for entry in found.entries] == ["a/1/one"]
+    (reason,) = found.left_out
+    assert reason.reason.endswith(f"uid: expected <publisher>/<version>/tiny_digits, found {uid!r}")
+
+
+def test_two_packages_of_one_name_are_refused(tmp_path):
+    drawn.package(tmp_path / "a")
+    drawn.package(tmp_path / "b")
+    with pytest.raises(
+        HubpkgError, match=r"expected one package called lab/2\.8/tiny_digits, found another in .*a/tiny"
+    ):
+        site.read(tmp_path)
+
+
+def test_a_card_may_not_lie_among_a_package_s_files(tmp_path):
+    drawn.package(tmp_path / "packages")
+    drawn.card(tmp_path, "lab/2.8/tiny_digits/extra")
+    with pytest.raises(HubpkgError, match=r"expected no card in the place of the package lab/2\.8/tiny_digits"):
+        site.read(tmp_path)
+
+
+def test_a_link_in_a_package_is_not_followed(tmp_path):
+    package = drawn.package(tmp_path / "dist")
+    (package / "evidence" / "training.svg").unlink()
+    (package / "evidence" / "training.svg").symlink_to("/etc/hostname")
+    found = site.read(tmp_path / "dist")
+    assert found.count("failed") == 1
+    assert [name for name in found.files if name.startswith("lab/2.8/tiny_digits/")] == []
+
+
+def test_an_odd_name_or_odd_bytes_are_shown_as_they_are(tmp_path):
+    drawn.card(tmp_path / "cards", 'ä "b" & <c>/1/x#y?z%20')
+    file = drawn.card(tmp_path / "cards", "a/1/one")
+    file.write_bytes(file.read_bytes() + b"\xff\xfe text\n")
+    site.write(site.read(tmp_path / "cards"), tmp_path / "out", print)
+    assert "� text" in (tmp_path / "out/a/1/one.report.html").read_text(encoding="utf-8")
+    text = (tmp_path / "out" / 'ä "b" & <c>' / "1" / "x#y?z%20.report.html").read_text(encoding="utf-8")
+    assert 'href="x%23y%3Fz%2520.md"' in text
+
+
+def test_a_pipe_among_the_cards_is_told_and_left_out(tmp_path):
+    drawn.card(tmp_path, "a/1/one")
+    os.mkfifo(tmp_path / "a" / "1" / "two.md")
+    found = site.read(tmp_path)
+    (told,) = found.left_out
+    assert "two.md: expected a file, found a pipe" in str(told)
+
+
+def test_a_card_that_is_a_link_shows_no_file_of_this_machine(tmp_path):
+    drawn.card(tmp_path, "a/1/one")
+    (tmp_path / "a" / "1" / "two.md").symlink_to("/etc/passwd")
+    found = site.read(tmp_path)
+    (told,) = found.left_out
+    assert str(told) == f"{tmp_path}/a/1/two.md: left out: expected a file, found a link"
+    assert [entry.path for entry in found.entries] == ["a/1/one"]
+    assert site.read(tmp_path, earlier=found).left_out[0] is told
+
+
+def test_the_command_counts_what_it_made(dist, hubpkg, tmp_path):
+    done = hubpkg("site", dist, "--out", tmp_path / "site", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == {
+        "site": str(tmp_path / "site"),
+        "verified": 1,
+        "not_verified": 1,
+        "cards": 2,
+        "left_out": [],
+    }
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["site", "none"], "none: expected a folder of packages or cards, found none"),
+        (["site", "empty"], "empty: expected packages or cards, found none"),
+        (["site", "empty", "--out", "empty/site"], "--out: expected a folder beside empty, found empty/site"),
+        (["serve", "none"], "none: expected a folder of packages or cards, found none"),
+        (["serve", "full", "--port", "70000"], "--port: expected 0 to 65535, found 70000"),
+    ],
+)
+def test_what_can_not_be_shown_is_said_in_one_line(arguments, words, hubpkg, tmp_path):
+    (tmp_path / "empty").mkdir()
+    drawn.card(tmp_path / "full", "a/1/one")
+    done = hubpkg(*arguments, cwd=tmp_path)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert words in done.stderr
