@@ -148,11 +148,11 @@ def _own_metrics(metrics: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
 
 def _performance(figures: Mapping[str, Any]) -> dict[str, str]:
     rates = [f"{rate['images_per_second']:.1f} in batches of {rate['batch_size']}" for rate in figures["throughput"]]
-    unit, size = "samples/s", ""
+    unit, size, millions = "samples/s", "", figures["parameters_m"]
     if "image_size" in figures:
         unit, size = "img/s", f"{figures['image_size']}x{figures['image_size']} pixels, "
     return {
-        "parameters": f"{figures['parameters_m']:.2f} M",
+        "parameters": f"{millions:.2f} M" if millions >= 0.01 else f"{millions:.2g} M",  # noqa: PLR2004 - two decimals
         "setting": f"{size}jit level {figures['jit_level']}, "
         f"training in {figures['precision']}, inference in {figures['inference_precision']} with {figures['engine']}",
         "compile": f"{figures['compile_seconds']:.1f} s",

@@ -107,6 +107,7 @@ def render(
     }
     values = {
         "contents": contents,
+        "noun": "image" if "image_size" in contents["performance"] else "sample",
         "files": files,
         "failed": [check for check in verified.checks if not check.ok],
         "checks": verified.checks,
@@ -185,31 +186,59 @@ def _card(files: _Files, contents: Mapping[str, Any]) -> Any:
     return _safe(markup.to_html(body, 3, files.link_of, files.picture_of))
 
 
-def metrics_of(contents: Mapping[str, Any]) -> Iterator[tuple[str, float, float, float]]:
-    """The metrics in percent that a manifest has: name, value, and its interval."""
-    for name, metric in contents["evaluation"].items():
-        if isinstance(metric, Mapping) and {"percent", "low", "high"} <= metric.keys():
-            yield name, metric["percent"], metric["low"], metric["high"]
+@dataclass(frozen=True)
+class Measured:
+    """A metric of a manifest: its value, its unit, and its 95 % interval, None where there is none."""
+
+    name: str
+    value: float
+    unit: str
+    low: float | None
+    high: float | None
+
+    @property
+    def title(self) -> str:
+        """What people call it."""
+        return _METRICS.get(self.name, self.name)
+
+    @property
+    def figure(self) -> str:
+        """The value as the card has it."""
+        return card.format_figure(self.value, self.unit)
+
+    @property
+    def interval(self) -> str:
+        """The interval, as text; empty if there is none."""
+        ends = [card.format_figure(end, self.unit) for end in (self.low, self.high) if end is not None]
+        return " to ".join(ends)
 
 
-def title_of(metric: str) -> str:
-    """What people call a metric of the manifest."""
-    return _METRICS.get(metric, metric)
+def metrics_of(contents: Mapping[str, Any]) -> Iterator[Measured]:
+    """The metrics that a manifest has: shares of the samples, and those of the model's own."""
+    measured = contents["evaluation"]
+    for name in _METRICS:
+        if name in measured:
+            yield Measured(name, measured[name]["percent"], "%", measured[name]["low"], measured[name]["high"])
+    for name, metric in measured.get("metrics", {}).items():
+        yield Measured(name, metric["value"], metric["unit"], metric.get("low"), metric.get("high"))
 
 
 def _accuracy(contents: Mapping[str, Any]) -> dict[str, Any]:
     metrics = list(metrics_of(contents))
     if not metrics:
         return {}
-    measured = contents["evaluation"]
-    claims = evaluation.claims(contents["card"].get("reported", ()), measured)
-    rows = [
-        charts.Row(title_of(name), value, low, high, [(c.source, c.percent) for c in claims if c.metric == name])
-        for name, value, low, high in metrics
-    ]
+    claims = evaluation.claims(contents["card"].get("reported", ()), contents["evaluation"])
+    pictured: dict[str, list[charts.Row]] = {}  # by unit
+    for m in metrics:
+        if m.low is not None and m.high is not None:
+            said = [(claim.source, claim.percent) for claim in claims if claim.metric == m.name]
+            pictured.setdefault(m.unit, []).append(charts.Row(m.title, m.value, m.low, m.high, said))
     return {
-        "chart": _safe(charts.intervals("accuracy-chart", "Metrics with their 95 % intervals", rows)),
-        "rows": rows,
+        "charts": [
+            _safe(charts.intervals(f"accuracy-chart-{number}", "Metrics with their 95 % intervals", rows, unit))
+            for number, (unit, rows) in enumerate(pictured.items())
+        ],
+        "rows": metrics,
         "claims": claims,
     }
 
@@ -220,7 +249,8 @@ def _diagnosed(files: _Files, contents: Mapping[str, Any], pictures: Pictures) -
     if classes is None or path is None:
         return {}
     try:
-        found = diagnosis.diagnose(stored.read(path), classes)
+        predicted = (entry for entry in stored.read(path) if isinstance(entry, stored.Prediction))
+        found = diagnosis.diagnose(predicted, classes)
     except (HubpkgError, ValueError):
         return {}
     return {
@@ -377,7 +407,7 @@ def _validations(log: Sequence[Mapping[str, Any]]) -> tuple[str, list[charts.Lin
                 points.append((float(line["step"]), float(value)))
         if points:
             found_lines.append(charts.Line(f"the {kind}", points, style))
-    return title_of(name), found_lines
+    return _METRICS.get(name, name), found_lines
 
 
 def _environment(contents: Mapping[str, Any]) -> dict[str, Any]:

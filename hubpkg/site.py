@@ -205,7 +205,7 @@ def _packaged(folder: Path, stamp: Stamp, script: str) -> Entry:
     uid = contents["uid"]
     if not location.UID.fullmatch(uid) or uid.rpartition("/")[2] != contents["package"]:
         raise HubpkgError(f"{manifest.NAME}: uid: expected <publisher>/<version>/{contents['package']}, found {uid!r}")
-    metrics = {name: value for name, value, _, _ in report.metrics_of(contents)}
+    metrics = {measured.name: measured.value for measured in report.metrics_of(contents)}
     first = next(iter(metrics.items()), None)
     facts = {
         "path": uid,
@@ -253,7 +253,7 @@ def _badge(contents: Mapping[str, Any], verified: Verification) -> bytes:
     first = next(iter(report.metrics_of(contents)), None)
     told = "verified" if verified.ok else "not verified"
     if verified.ok and first is not None:
-        told = f"{report.title_of(first[0]).lower()} {first[1]:.2f} %, {told}"
+        told = f"{first.title.lower()} {first.figure} {first.unit}, {told}".replace(" ,", ",")
     widths = [round(len(text) * _CHARACTER) + 14 for text in ("hubpkg", told)]
     return pages.render("badge.svg.j2", {"told": told, "ok": verified.ok, "widths": widths}).encode()
 

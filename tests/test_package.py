@@ -554,8 +554,8 @@ def test_damaged_images_stop_a_build_or_are_left_out_and_counted(image_folder, h
     }
     card = (package / f"{SMALL}_imagefolder.md").read_text(encoding="utf-8")
     assert (
-        "- acc@top1 and acc@top5: percent of 7 images: the 8 images of 2 classes in a folder, "
-        "less 1 damaged or missing, which were left out. Their" in card
+        "- acc@top1: percent of 7 images: the 8 images of 2 classes in a folder, "
+        "less 1 damaged or missing, which were left out. Its" in card
     )
     assert "- Training: 1 of the 26 training images were damaged or missing, and left out." in card
 
