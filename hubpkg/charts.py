@@ -10,12 +10,13 @@ from dataclasses import dataclass, field
 from xml.etree.ElementTree import Element, SubElement, tostring
 
 WIDTH = 460.0  # of all pictures; a phone shows them at four fifths of that
-_RIGHT, _TOP, _BOTTOM = 18.0, 12.0, 40.0
+_RIGHT, _TOP, _BOTTOM = 20.0, 12.0, 40.0
 _TEXT = 6.6  # about the width of a character
 _ROW = 26.0
 _STEPS = (1, 2, 2.5, 5, 10)
 _POINTS = 400  # of a line; more can't be told apart
 _SMOOTHED = 20  # values
+_SHARES = 5.0  # percent, of a bar
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,8 @@ def intervals(name: str, title: str, rows: Sequence[Row], unit: str = "%") -> st
 def histogram(name: str, title: str, samples: Sequence[float], marks: Mapping[str, float], unit: str) -> str:
     """How often values of a size occur.
 
-    Values far beyond the largest of the marks are counted in the last bar: a single one would leave no room.
+    Percentages are counted in steps of five. Of others, values far beyond the largest of the marks are counted in the
+    last bar: a single one would leave no room.
 
     Args:
         name: of the picture; no other one in the page has it.
@@ -99,11 +101,15 @@ def histogram(name: str, title: str, samples: Sequence[float], marks: Mapping[st
         unit: of the values.
     """
     low, largest = min(samples), max(samples)
-    mark = max(marks.values(), default=largest)
-    top = min(largest, mark + (mark - low) / 2)
+    if unit == "%":
+        low = math.floor(low / _SHARES) * _SHARES
+        top, bins, width = largest, max(1, math.ceil((largest - low) / _SHARES)), _SHARES
+    else:
+        mark = max(marks.values(), default=largest)
+        top = min(largest, mark + (mark - low) / 2)
+        bins = max(8, min(36, math.ceil(2 * len(samples) ** (1 / 2))))
+        width = (top - low) / bins or 1.0
     beyond = sum(sample > top for sample in samples)
-    bins = max(8, min(36, math.ceil(2 * len(samples) ** (1 / 2))))
-    width = (top - low) / bins or 1.0
     counts = [0] * bins
     for sample in samples:
         counts[min(bins - 1, int((sample - low) / width))] += 1

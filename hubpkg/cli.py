@@ -617,9 +617,13 @@ def _completion(options: argparse.Namespace) -> int:
     parser = _parser()
     for command in _commands(parser):
         for action in command._actions:  # noqa: SLF001 - argparse has no other way to them
-            kind = {"DIR": shtab.DIRECTORY, "FILE": shtab.FILE, "PATH": shtab.FILE, "PACKAGE": shtab.DIRECTORY}.get(
-                str(action.metavar)
-            )
+            kind = {
+                "DIR": shtab.DIRECTORY,
+                "FILE": shtab.FILE,
+                "PATH": shtab.FILE,
+                "PACKAGE": shtab.DIRECTORY,
+                "DIST": shtab.DIRECTORY,
+            }.get(str(action.metavar))
             if kind is not None:
                 action.complete = kind  # type: ignore[attr-defined]
     print(shtab.complete(parser, options.shell))

@@ -20,11 +20,8 @@ HOST = "127.0.0.1"
 _CHANGES = ".changes"  # where pages ask whether they should be loaded again
 _LOOK_SECONDS = 0.5  # between two looks for changes, at least
 _SHARE = 10  # times as long as a look takes, too
-_TYPES = {
-    ".md": "text/markdown; charset=utf-8",
-    ".html": "text/html; charset=utf-8",
-    ".yaml": "text/plain; charset=utf-8",
-}
+# What browsers would rather put on the disk than show.
+_TEXT = frozenset({".csv", ".jsonl", ".md", ".py", ".sig", ".yaml"})
 
 
 class Watcher:
@@ -107,7 +104,10 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
 
     def _send(self, name: str, content: Content, *, body: bool) -> None:
-        kind = _TYPES.get(Path(name).suffix) or mimetypes.guess_type(name)[0] or "application/octet-stream"
+        suffix = Path(name).suffix
+        kind = "text/plain" if suffix in _TEXT else mimetypes.guess_type(name)[0] or "application/octet-stream"
+        if kind.startswith("text/"):
+            kind += "; charset=utf-8"
         if isinstance(content, Path):
             with content.open("rb") as file:
                 self._head(kind, content.stat().st_size)

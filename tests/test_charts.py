@@ -55,6 +55,16 @@ def test_a_single_slow_sample_leaves_room_for_the_others():
     assert "1 above 5.75 ms are in the last bar" in svg
 
 
+def test_percentages_are_counted_in_steps_of_five():
+    svg = charts.histogram("a", "t", [71.0, 74.9, 75.0, 82.0, 100.0, 100.0], {"median": 75.0}, "%")
+    bars = marks(svg, "rect", "bar")
+    assert [float(bar.get("height")) for bar in bars] == pytest.approx([152, 76, 76, 152])
+    assert len(bars) == 4
+    widths = {round(float(bar.get("width"))) for bar in bars}
+    assert len(widths) == 1
+    assert "last bar" not in svg
+
+
 def test_the_picture_of_many_steps_stays_small():
     points = [(step, 1 / step) for step in range(1, 100_001)]
     svg = charts.lines("a", "t", [charts.Line("loss", points)], "loss")

@@ -62,7 +62,7 @@ def ask(server, path, method="GET", host=None):
         ("/index.json", "application/json"),
         ("/lab/2.8/tiny_digits.report.html?x=1", "text/html; charset=utf-8"),
         ("/lab/2.8/tiny_digits.badge.svg", "image/svg+xml"),
-        ("/lab/2.8/tiny_digits/tiny_digits.md", "text/markdown; charset=utf-8"),
+        ("/lab/2.8/tiny_digits/tiny_digits.md", "text/plain; charset=utf-8"),
         ("/mindspore/1.9/net%5Fcifar10.report.html", "text/html; charset=utf-8"),
     ],
 )
@@ -162,14 +162,17 @@ def test_the_command_says_where_it_is_and_ends_with_130_when_interrupted(folder)
         text=True,
         env={**os.environ, "PYTHONUNBUFFERED": "1"},
     ) as process:
-        url = process.stdout.readline()
-        port = int(url.rpartition(":")[2].strip().rstrip("/"))
-        assert url == f"http://127.0.0.1:{port}/\n"
-        connection = http.client.HTTPConnection(HOST, port, timeout=20)
-        connection.request("GET", "/")
-        assert connection.getresponse().status == 200
-        connection.close()
-        process.send_signal(signal.SIGINT)
-        out, errors = process.communicate(timeout=30)
+        try:
+            url = process.stdout.readline()
+            port = int(url.rpartition(":")[2].strip().rstrip("/"))
+            assert url == f"http://127.0.0.1:{port}/\n"
+            connection = http.client.HTTPConnection(HOST, port, timeout=20)
+            connection.request("GET", "/")
+            assert connection.getresponse().status == 200
+            connection.close()
+            process.send_signal(signal.SIGINT)
+            out, errors = process.communicate(timeout=30)
+        finally:
+            process.kill()
     assert (process.returncode, out) == (130, "")
     assert errors.count("\n") == 1
