@@ -75,11 +75,6 @@ def format_evaluation(metrics: Mapping[str, float]) -> str:
     return " | ".join(f"{name}{value:.2f}" for name, value in metrics.items())
 
 
-def format_figure(value: float, unit: str) -> str:
-    """A metric's value as the card has it: percent with two decimals, others with four digits."""
-    return f"{value:.2f}" if unit == "%" else f"{value:.4g}"
-
-
 def parse_evaluation(text: str) -> dict[str, float]:
     """The metrics in a value of ``evaluation``.
 
@@ -93,9 +88,6 @@ def parse_evaluation(text: str) -> dict[str, float]:
             raise HubpkgError(f"evaluation: expected parts such as 'top1acc77.27', each metric once, found {part!r}")
         metrics[match["name"]] = float(match["number"])
     return metrics
-
-
-_USES = {"inference": "推理", "extract-feature": "特征提取", "transfer-learning": "迁移学习"}
 
 
 def render(manifest: Mapping[str, Any], template: str = "card") -> str:
@@ -116,10 +108,8 @@ def render(manifest: Mapping[str, Any], template: str = "card") -> str:
     )
     environment.filters["yaml"] = _yaml_scalar
     environment.filters["evaluation"] = format_evaluation
-    environment.filters["figure"] = format_figure
     environment.filters["shell"] = shlex.quote
     environment.filters["claims"] = evaluation.claims
-    environment.filters["chinese_use"] = _USES.__getitem__
     try:
         return environment.get_template(f"{template}-{manifest['template']}.md.j2").render(manifest)
     except jinja2.TemplateNotFound:

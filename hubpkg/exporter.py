@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from decimal import ROUND_UP, Context
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +64,7 @@ def export(
                 largest = max(largest, difference)
             sha256 = manifest.record(file).sha256
             name = exports.file_name(contents["model"], sha256, kind)
-            compared = {"images": _IMAGES, "largest": engines.rounded_up(largest)}
+            compared = {"images": _IMAGES, "largest": _two_digits(largest)}
             made[kind] = {"format": kind, "file": name, "sha256": sha256, "compared": compared}
             added[name] = file
             report(f"{name}: loaded back, logits within {compared['largest']:g} on {_IMAGES} images")
@@ -72,3 +73,8 @@ def export(
         gone = {old["file"] for old in kept.values()} - {entry["file"] for entry in listed}
         revision.revise(package, {**contents, "published": False, "exports": listed}, report, added, frozenset(gone))
     return listed
+
+
+def _two_digits(value: float) -> float:
+    """``value`` with two digits, no less than it."""
+    return float(Context(prec=2, rounding=ROUND_UP).create_decimal_from_float(value))

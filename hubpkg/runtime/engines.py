@@ -200,11 +200,11 @@ class OnnxRuntime:
                     f"{len(images)} images, found a difference of {difference.max():.2g}; use --engine {MINDSPORE}"
                 )
             largest = max(largest, float(difference.max()))
-        compared = {"images": len(images), "largest": rounded_up(largest)}
+        compared = {"images": len(images), "largest": _rounded_up(largest)}
         (folder / "compared.json").write_text(json.dumps(compared), encoding="utf-8")
 
 
-def rounded_up(value: float) -> float:
+def _rounded_up(value: float) -> float:
     """``value`` with two digits, no less than it."""
     unit = 10.0 ** (math.floor(math.log10(value)) - 1) if value else 1.0
     return float(f"{math.ceil(value / unit) * unit:.1e}")
