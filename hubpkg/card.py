@@ -97,9 +97,6 @@ def parse_evaluation(text: str) -> dict[str, float]:
     return metrics
 
 
-_USES = {"inference": "推理", "extract-feature": "特征提取", "transfer-learning": "迁移学习"}
-
-
 def render(manifest: Mapping[str, Any], template: str = "card") -> str:
     """The card of the package that ``manifest`` describes, by the template whose number it names.
 
@@ -135,7 +132,6 @@ def rendered(template: str, values: Mapping[str, Any]) -> str:
     environment.filters["figure"] = format_figure
     environment.filters["shell"] = shlex.quote
     environment.filters["claims"] = evaluation.claims
-    environment.filters["chinese_use"] = _USES.__getitem__
     environment.filters["json"] = lambda value: json.dumps(value, ensure_ascii=False)
     return environment.get_template(template).render(values)
 

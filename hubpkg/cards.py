@@ -15,6 +15,7 @@ from hubpkg import assembly, assets, card, verification
 from hubpkg.errors import HubpkgError, InvalidDocumentError
 
 README = "README.md"
+_USES = {"inference": "推理", "extract-feature": "特征提取", "transfer-learning": "迁移学习"}
 # As Hugging Face spells the licences that it knows by an SPDX identifier; others have a name of their own there.
 _LICENSES = frozenset(
     (
@@ -66,6 +67,7 @@ def _hub(contents: Mapping[str, Any]) -> tuple[str, str]:
 
 def _chinese(contents: Mapping[str, Any]) -> tuple[str, str]:
     more = {
+        "uses": [_USES[use] for use in contents["card"]["used-for"].split("/")],
         "assets": assets.listed(contents),
         "evaluation_text": card.parse(card.render(contents), "card").fields["evaluation"],
     }

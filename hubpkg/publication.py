@@ -98,7 +98,8 @@ def _send(order: Order, planned: Mapping[str, Any], place: upload.Destination) -
         told = (
             "the files are in their place and the package is as it was; let the link lead there, or say where it does"
         )
-        raise InvalidDocumentError([f"{fault}; {told}: --asset-base-url URL" for fault in error.faults]) from None
+        *faults, last = error.faults
+        raise InvalidDocumentError([*faults, f"{last}; {told}: --asset-base-url URL"]) from None
 
 
 def _commit(order: Order, hub: Checkout, contents: Mapping[str, Any], checked: Verification) -> dict[str, Any]:

@@ -158,6 +158,7 @@ def test_a_branch_that_is_another_is_left_alone(package, hub):
 
 def test_git_must_know_who_commits(package, hub, monkeypatch, tmp_path):
     (tmp_path / "gitconfig").write_text("")
+    monkeypatch.setenv("EMAIL", "guessed@example.com")  # with which git would make do
     refused(package, hub, "who commits.*git config --global user.name")
     for who in ("AUTHOR", "COMMITTER"):
         monkeypatch.setenv(f"GIT_{who}_NAME", "B")

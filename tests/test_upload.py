@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from contextlib import contextmanager
 from functools import partial
 from http.server import BaseHTTPRequestHandler
@@ -46,10 +47,12 @@ class Shelf(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def do_GET(self):
-        self.seen.append((self.command, self.path, self.headers.get("Authorization")))
+        self.seen.append((self.command, self.path, self.headers))
         fault = self.faults["GET"].pop(0) if self.faults.get("GET") else None
         body = self.files.get(self.path)
-        if fault == "cut":
+        if fault == "missed":
+            self.answer(404)
+        elif fault == "cut":
             self.send_response(200)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
@@ -59,7 +62,7 @@ class Shelf(BaseHTTPRequestHandler):
             self.answer(404 if body is None else 200, body or b"")
 
     def do_PUT(self):
-        self.seen.append((self.command, self.path, self.headers.get("Authorization")))
+        self.seen.append((self.command, self.path, self.headers))
         fault = self.faults["PUT"].pop(0) if self.faults.get("PUT") else None
         size = int(self.headers["Content-Length"])
         if fault == "break":
@@ -72,8 +75,13 @@ class Shelf(BaseHTTPRequestHandler):
             self.files["hung"].wait(10)
             self.close_connection = True
             return
-        body = self.rfile.read(size)
-        if isinstance(fault, int):
+        body = b"".join(self.read_slowly(size)) if fault == "slow" else self.rfile.read(size)
+        if fault == "redirect":
+            self.send_response(307)
+            self.send_header("Location", f"/elsewhere{self.path}")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+        elif isinstance(fault, int):
             self.answer(fault)
         elif self.headers["If-None-Match"] == "*" and self.path in self.files:
             self.answer(412)
@@ -84,6 +92,12 @@ class Shelf(BaseHTTPRequestHandler):
                 self.close_connection = True
                 return
             self.answer(201)
+
+    def read_slowly(self, size):
+        while size:
+            time.sleep(0.1)
+            yield (block := self.rfile.read(min(size, 1 << 20)))
+            size -= len(block)
 
     def log_message(self, *_):
         pass
@@ -148,6 +162,31 @@ def test_a_server_gets_the_file_whatever_passes(asset, faults):
         assert files[f"/a/{asset.name}"] == DATA
 
 
+def test_a_file_that_was_put_there_meanwhile_stays(asset):
+    with shelf(GET=["missed"]) as (url, files, _):
+        files[f"/a/{asset.name}"] = b"other"
+        with pytest.raises(IntegrityError, match="to be read back"):
+            send(asset, f"{url}/a")
+        assert files[f"/a/{asset.name}"] == b"other"
+
+
+def test_a_server_may_take_longer_than_it_may_stall(tmp_path):
+    path = tmp_path / "large.ckpt"
+    path.write_bytes(bytes(24 << 20))
+    with shelf(PUT=["slow"]) as (url, _, seen):
+        place = upload.destination(url, Policy(tries=1, stall_seconds=1.5))
+        assert upload.send(path, manifest.record(path).sha256, place)
+        assert [method for method, _, _ in seen] == ["GET", "PUT", "GET"]
+
+
+def test_what_is_read_back_comes_from_no_cache_and_what_is_sent_follows_redirects_whole(asset):
+    with shelf(PUT=["redirect"]) as (url, files, seen):
+        with pytest.raises(IntegrityError, match="to be read back, found nothing"):
+            send(asset, f"{url}/a")
+        assert files[f"/elsewhere/a/{asset.name}"] == DATA
+        assert {headers["Cache-Control"] for method, _, headers in seen if method == "GET"} == {"no-cache"}
+
+
 @pytest.mark.parametrize(
     ("faults", "kind", "pattern"),
     [
@@ -175,7 +214,9 @@ def test_secrets_are_sent_and_never_shown(asset, place, monkeypatch, tmp_path):
             send(asset, f"{where}/second")
         to = upload.destination(where, QUICK)
         assert not [text for text in (str(caught.value), to.name("x"), to.base) if "hidden" in text]
-        assert {header for _, _, header in seen} == {f"Basic {base64.b64encode(b'me:hidden').decode()}"}
+        assert {headers["Authorization"] for _, _, headers in seen} == {
+            f"Basic {base64.b64encode(b'me:hidden').decode()}"
+        }
 
 
 @pytest.mark.parametrize(
