@@ -681,7 +681,7 @@ def _parser() -> argparse.ArgumentParser:
         return added
 
     init = command("init", _init, "write a model's folder that builds at once, to put your own network in")
-    init.add_argument("name", metavar="NAME", help="the model's, such as resnet50: lower-case, as the hub has them")
+    init.add_argument("name", metavar="NAME", help="the model's, lower-case, as the hub has them")
     init.add_argument(
         "--from", dest="start", type=Path, metavar="CARD", help="start from a hub card; print what it lacks"
     )

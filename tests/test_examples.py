@@ -136,7 +136,8 @@ def forge_output(package):
 
 
 def test_a_network_of_another_library_is_wrapped(capsys):
-    few = ("--set", "epochs=2", "--set", "decay_epochs=1.5")  # which are not enough for its statistics
+    # Which are not enough steps for its statistics; and MindSpore can't export it as ONNX.
+    few = ("--set", "epochs=2", "--set", "decay_epochs=1.5", "--engine", "mindspore")
     result, package, contents = built(capsys, "resnet18_mindcv", *few)
     assert result["performance"]["parameters_m"] == pytest.approx(11.17, abs=0.01)
     assert result["metrics"].keys() == {"top1"}  # of two classes there is no top-5 to speak of
@@ -145,7 +146,7 @@ def test_a_network_of_another_library_is_wrapped(capsys):
 
 
 def test_an_xcit_of_another_width_and_patch_is_built(capsys):
-    result, package, _ = built(capsys, SHAPED, "--set", "image_size=16")
+    result, package, _ = built(capsys, SHAPED, "--set", "image_size=16", "--engine", "mindspore")
     network = hubpkg.load(package)
     assert (network.patch_size, network.head.in_channels) == (8, 48)
     assert result["metrics"].keys() == {"top1", "top5"}
@@ -194,6 +195,40 @@ def test_what_does_not_fit_is_told_before_anything_is_built(capsys, change, expe
     assert main(["build", "leaf"]) == 2
     assert expected in capsys.readouterr().err
     assert not Path("dist").exists()
+
+
+@pytest.mark.parametrize(
+    ("model", "setting", "expected"),
+    [
+        ("diabetes_mlp", "input_shape=[11]", "expected inputs of float32 and shape (11,), as the recipe says, found"),
+        ("diabetes_mlp", "num_outputs=2", "expected a target of 2 finite numbers, as num_outputs says, found (75.0,)"),
+        ("sentiment_bag", "vocab_size=20", "expected numbers from 0 to 19, found others"),
+        ("sentiment_bag", "num_classes=3", "the recipe does not fit the dataset opinions: num_classes: expected 2"),
+        ("resnet18_mindcv", "in_channels=3", "mean: expected a list of 3, one value a channel, found a list of 1"),
+    ],
+)
+def test_settings_that_do_not_fit_the_data_are_told(capsys, model, setting, expected):
+    assert main(["build", model, "--set", setting]) == 2
+    (line,) = (line for line in capsys.readouterr().err.splitlines() if "error:" in line)
+    assert expected in line
+    assert not Path("dist").exists()
+
+
+def test_a_network_that_does_not_take_the_recipe_s_inputs_is_told(capsys, folders):
+    folder = Path(shutil.copytree(folders / "diabetes_mlp", "models/diabetes_mlp"))
+    conf = folder / "mindspore_hub_conf.py"
+    text = conf.read_text()
+    for old, new, expected in (
+        (
+            ", input_shape=(10,)",
+            "",
+            "for inputs of shape (1, 10), as the recipe for diabetes has them, found TypeError",
+        ),
+        ("num_outputs)", "3)", "expected outputs of shape (1, 1), found (1, 3)"),
+    ):
+        conf.write_text(text.replace(old, new))
+        assert main(["build", "diabetes_mlp"]) == 2
+        assert expected in capsys.readouterr().err
 
 
 BLOCKS = re.compile(r"(?P<before>[^\n]*)\n\n```(?P<language>\w+)\n(?P<text>.*?)\n```", re.DOTALL)

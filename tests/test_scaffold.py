@@ -1,6 +1,7 @@
 """A model's folder that ``hubpkg init`` writes, from answers or from a card."""
 
 import ast
+import errno
 import io
 import subprocess
 import sys
@@ -155,6 +156,20 @@ def test_an_interrupted_question_leaves_nothing(place):
     with pytest.raises(KeyboardInterrupt):
         init("tiny", ask=ask)
     assert not (place / "models").exists()
+
+
+def test_a_disk_that_is_full_leaves_nothing(place, monkeypatch):
+    rendered = scaffold.card.rendered
+
+    def full(template, values):
+        if template.endswith("recipes/digits.yaml.j2"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return rendered(template, values)
+
+    monkeypatch.setattr(scaffold.card, "rendered", full)
+    with pytest.raises(OSError, match="No space left"):
+        init("tiny")
+    assert list((place / "models").iterdir()) == []
 
 
 def test_a_card_gives_what_it_has_and_what_it_lacks_is_said(place):

@@ -4,7 +4,6 @@ import random
 
 import numpy as np
 from sentiment_bag_words import BAD, GOOD, THINGS, encode
-from sklearn.metrics import f1_score
 
 from hubpkg.extension import Metric, Source, from_rows
 
@@ -33,7 +32,8 @@ def opinions(split, data_dir):
 
 def f1(labels, outputs):
     """The F1 score of the good ones, in percent; ``outputs`` are logits of shape (sentences, 2)."""
-    return 100 * f1_score(labels, outputs.argmax(1))
+    found = outputs.argmax(1)
+    return 200 * (labels & found).sum() / (labels.sum() + found.sum())
 
 
 DATASETS = {
