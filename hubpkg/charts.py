@@ -16,6 +16,7 @@ _ROW = 26.0
 _STEPS = (1, 2, 2.5, 5, 10)
 _POINTS = 400  # of a line; more can't be told apart
 _SMOOTHED = 20  # values
+_APART = 1e-9
 _SHARES = 5.0  # percent, of a bar
 
 
@@ -108,7 +109,7 @@ def histogram(name: str, title: str, samples: Sequence[float], marks: Mapping[st
         mark = max(marks.values(), default=largest)
         top = min(largest, mark + (mark - low) / 2)
         bins = max(8, min(36, math.ceil(2 * len(samples) ** (1 / 2))))
-        width = (top - low) / bins or 1.0
+        width = (top - low) / bins if _are_apart(low, top) else 1.0
     beyond = sum(sample > top for sample in samples)
     counts = [0] * bins
     for sample in samples:
@@ -241,9 +242,8 @@ def _scale(  # noqa: PLR0913 - a range, where it lies and what it may not leave
     low: float, high: float, start: float, end: float, *, most: float = math.inf, whole: bool = False
 ) -> _Scale:
     """A scale from a tick at or below ``low`` to one at or above ``high``."""
-    if high == low:
-        low, high = low - 0.5, high + 0.5
-        high = min(high, most)
+    if not _are_apart(low, high):
+        low, high = low - 0.5, min(high + 0.5, most)
     ticks = _ticks(low, high, 5)
     if whole:
         ticks = [tick for tick in ticks if tick == int(tick)]
@@ -252,9 +252,14 @@ def _scale(  # noqa: PLR0913 - a range, where it lies and what it may not leave
     return _Scale(min(ticks[0], low), max(ticks[-1], high), start, end, ticks)
 
 
+def _are_apart(low: float, high: float) -> bool:
+    """Whether a picture can tell two values apart, as far as a float does."""
+    return high - low > _APART * max(abs(low), abs(high), _APART)
+
+
 def _ticks(low: float, high: float, most: int) -> list[float]:
     """About ``most`` round numbers, the first at or below ``low`` and the last at or above ``high``."""
-    rough = (high - low) / most or 1.0
+    rough = (high - low) / most if _are_apart(low, high) else 1.0
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(size * power for size in _STEPS if size * power >= rough * (1 - 1e-9))
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)

@@ -19,6 +19,7 @@ _WHOLE_MATRIX = 25  # classes; of more, the pairs that are confused most are sho
 _PAIRS = 20
 _WORST = 15  # classes that are named, of many
 _SHADES = 9
+_LARGEST = 1e12  # of the numbers that are drawn; no loss, step or time of a real run is larger
 _PICTURE_BYTES = 1 << 20  # a larger one is not put in the page
 _DOCUMENT_BYTES = 1 << 28  # likewise, of a log
 _PICTURES = {
@@ -328,7 +329,7 @@ def _timed(files: _Files) -> dict[str, Any]:
     except HubpkgError:
         return {}
     single = next((timing for timing in timings.inference if timing.batch_size == 1), None)
-    if single is None or not single.ms:
+    if single is None or not all(map(_is_number, single.ms)):
         return {}
     marks = {f"p{percent}": performance.percentile(single.ms, percent) for percent in (50, 90, 99)}
     chart = charts.histogram("latency-chart", "How long the inference of one image took", single.ms, marks, "ms")
@@ -390,7 +391,7 @@ def _log(raw: bytes) -> list[dict[str, Any]]:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and abs(value) < 1e300  # noqa: PLR2004 - beyond, no picture can be drawn
+    return isinstance(value, int | float) and abs(value) < _LARGEST
 
 
 def _validations(log: Sequence[Mapping[str, Any]]) -> tuple[str, list[charts.Line]]:

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+import random
 import shutil
 import subprocess
 import sys
@@ -13,8 +14,9 @@ import drawn
 import pytest
 from forging import read_manifest
 
-from hubpkg import pages, report, verification
+from hubpkg import pages, predictions, report, verification
 from hubpkg.errors import HubpkgError
+from hubpkg.predictions import Prediction
 
 SECTIONS = ["figures", "accuracy", "confusion", "classes", "calibration", "mistakes", "latency", "training"]
 SECTIONS += ["environment", "checks", "files", "card"]
@@ -168,6 +170,31 @@ def test_predictions_that_are_forged_or_gone_leave_their_sections_out(tmp_path):
     ]
     assert "This package does not verify" in page
     assert "Not verified</a>" in page
+
+
+ABSURD = [0, -1, 1e299, -1e299, 1e-320, True, 10**400, None, "x", [], {}, float("nan"), float("inf"), 0.5, 2]
+
+
+def test_absurd_evidence_makes_a_report_too(tmp_path):
+    package = drawn.package(tmp_path, images=20)
+    contents, verified = read_manifest(package), verification.verify(package)
+    timing, log = (package / "evidence" / name for name in ("timing.json", "training.jsonl"))
+    timed = json.loads(timing.read_text(encoding="utf-8"))
+    for ms in ([1e308] * 5, [1e308, 1e-320], [5e-324] * 3, [0.0] * 3, [1.0]):
+        timed["inference"][0]["ms"] = ms
+        timing.write_text(json.dumps(timed), encoding="utf-8")
+        assert "Environment" in report.render(package, contents, verified)
+    generator = random.Random(0)  # noqa: S311 - no secret
+    for _ in range(60):
+        one, two, three, four = (generator.choice(ABSURD) for _ in range(4))
+        lines = [{"step": 1, "loss": one, "lr": two}, {"step": three, "loss": 2.0}, {"step": 2, "validation": four}]
+        lines += [{"step": 3, "validation": {"weights": {"top1": one}, "average": two}}, four]
+        log.write_text("".join(f"{json.dumps(line)}\n" for line in lines), encoding="utf-8")
+        assert "Environment" in report.render(package, contents, verified)
+    for logits in ((1e308, *[-1e308] * 5), (0.0,) * 6, (1e308,) * 6):
+        drawn_again = [Prediction(name, 7, (0, 1, 2, 3, 10**30), logits[:5], logits[5]) for name in "ab"]
+        predictions.write(package / predictions.FILE, drawn_again)
+        assert "Mistakes" in report.render(package, contents, verified)
 
 
 def test_a_thousand_classes_stay_readable(tmp_path):
