@@ -744,15 +744,9 @@ def _parser() -> argparse.ArgumentParser:
         help=f"prune: remove what was not used for N days, and what was set aside (default: {_PRUNE_DAYS})",
     )
 
-    export = command("export", _export, "add a package's weights as ONNX, MINDIR and safetensors, each compared")
-    export.add_argument("package", type=Path, metavar="PACKAGE", help="a package's folder, which must verify")
-    export.add_argument(
-        "--format",
-        default="onnx,mindir,safetensors",
-        metavar="FORMAT,..",
-        help="onnx (with 'hubpkg[onnxruntime]'), mindir, safetensors (default: all)",
+    _add_export_arguments(
+        command("export", _export, "add a package's weights as ONNX, MINDIR and safetensors, each compared")
     )
-    _add_device_argument(export)
     _add_convert_arguments(command("convert", _convert, "make a checkpoint of others' weights, by a name map"))
     _add_verify_arguments(command("verify", _verify, "prove packages against their manifest, evidence and entrypoint"))
     _add_sign_arguments(
@@ -1018,6 +1012,17 @@ def _add_cards_arguments(cards: argparse.ArgumentParser) -> None:
     cards.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the card")
     cards.add_argument("--check", action="store_true", help="write nothing; compare the card that is there")
     cards.add_argument("--replace", action="store_true", help="write over another file of its name")
+
+
+def _add_export_arguments(export: argparse.ArgumentParser) -> None:
+    export.add_argument("package", type=Path, metavar="PACKAGE", help="a package's folder, which must verify")
+    export.add_argument(
+        "--format",
+        default="onnx,mindir,safetensors",
+        metavar="FORMAT,..",
+        help="onnx (with 'hubpkg[onnxruntime]'), mindir, safetensors (default: all)",
+    )
+    _add_device_argument(export)
 
 
 def _add_convert_arguments(convert: argparse.ArgumentParser) -> None:

@@ -98,8 +98,7 @@ def test_a_licence_is_spelled_as_the_hubs_do(contents, license, told):  # noqa: 
 )
 def test_a_task_that_is_not_told_is_not_guessed(contents, kind, recipe, task):
     contents["card"]["module-type"] = kind
-    contents["inputs"]["recipe"] |= recipe
-    contents["inputs"]["extension"] = "metrics.py"
+    contents["inputs"] |= {"recipe": {**contents["inputs"]["recipe"], **recipe}, "extension": "own.py"}
     contents["evaluation"]["metrics"] = {"MAE": {"value": 0.123456789, "unit": "mm", "higher_is_better": False}}
     found = front(cards.render("modelscope", contents)[1])
     assert found.get("tasks") == (task and [task])
