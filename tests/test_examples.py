@@ -124,6 +124,11 @@ def test_a_regression_has_its_error_and_an_interval(capsys):
     assert "FAIL metrics: MAE: " in told
     assert "FAIL rerun: " in told
     assert "one moved by" in told
+    (package / "diabetes_mlp" / "diabetes_mlp_data.py").write_text("1 / 0")
+    reseal(package, manifest.read(package / manifest.NAME))
+    assert main(["verify", "--rerun", str(package)]) == 1
+    assert "FAIL extension: " in (told := capsys.readouterr().out)
+    assert "diabetes_mlp_data.py: expected to run it, found ZeroDivisionError: division by zero" in told
 
 
 def forge_output(package):
