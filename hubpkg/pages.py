@@ -44,7 +44,8 @@ def render(template: str, values: Mapping[str, Any], script: str = "", *, connec
         "script": Markup(script),  # noqa: S704 - ours
         "version": __version__,
     }
-    return _environment().get_template(template).render(page=page, **values)
+    text = _environment().get_template(template).render(page=page, **values)
+    return text.encode(errors="replace").decode()  # JSON can hold halves of characters, and no file can
 
 
 def script(*names: str) -> str:
@@ -52,13 +53,13 @@ def script(*names: str) -> str:
     return "".join(_read(name) for name in names)
 
 
-def write(path: Path, text: str | bytes) -> None:
+def write(path: Path, text: str) -> None:
     """Put a file in its place all at once, unless it is there already.
 
     Raises:
         OSError: it can't be written; an earlier file stays.
     """
-    data = text.encode() if isinstance(text, str) else text
+    data = text.encode()
     with suppress(OSError):
         if path.read_bytes() == data:
             return

@@ -188,9 +188,9 @@ def test_absurd_evidence_makes_a_report_too(tmp_path):
     for _ in range(60):
         one, two, three, four = (generator.choice(ABSURD) for _ in range(4))
         lines = [{"step": 1, "loss": one, "lr": two}, {"step": three, "loss": 2.0}, {"step": 2, "validation": four}]
-        lines += [{"step": 3, "validation": {"weights": {"top1": one}, "average": two}}, four]
+        lines += [{"step": 3, "validation": {"weights": {"\ud800": one}, "average": two}}, four]
         log.write_text("".join(f"{json.dumps(line)}\n" for line in lines), encoding="utf-8")
-        assert "Environment" in report.render(package, contents, verified)
+        assert b"Environment" in report.render(package, contents, verified).encode()
     for logits in ((1e308, *[-1e308] * 5), (0.0,) * 6, (1e308,) * 6):
         drawn_again = [Prediction(name, 7, (0, 1, 2, 3, 10**30), logits[:5], logits[5]) for name in "ab"]
         predictions.write(package / predictions.FILE, drawn_again)
