@@ -92,7 +92,7 @@ def test_a_licence_is_spelled_as_the_hubs_do(contents, license, told):  # noqa: 
     ("kind", "recipe", "task"),
     [
         ("nlp", {"input_shape": [64]}, "text-classification"),
-        ("cv", {"task": "regression"}, None),
+        ("cv", {"task": "regression", "num_outputs": 1}, None),
         ("audio", {"input_shape": [64]}, None),
     ],
 )
