@@ -16,6 +16,18 @@ from hubpkg.errors import HubpkgError, InvalidDocumentError
 
 README = "README.md"
 _USES = {"inference": "推理", "extract-feature": "特征提取", "transfer-learning": "迁移学习"}
+_HEADINGS = {
+    "model name": "模型",
+    "params(M)": "参数量(M)",
+    "cards": "卡数",
+    "batch size": "批大小",
+    "resolution": "分辨率",
+    "input": "输入",
+    "jit level": "jit级别",
+    "graph compile": "图编译",
+    "recipe": "配置",
+    "weight": "权重",
+}
 # As Hugging Face spells the licences that it knows by an SPDX identifier; others have a name of their own there.
 _LICENSES = frozenset(
     (
@@ -66,12 +78,23 @@ def _hub(contents: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def _chinese(contents: Mapping[str, Any]) -> tuple[str, str]:
+    english = card.render(contents)
     more = {
         "uses": [_USES[use] for use in contents["card"]["used-for"].split("/")],
         "assets": assets.listed(contents),
-        "evaluation_text": card.parse(card.render(contents), "card").fields["evaluation"],
+        "evaluation_text": card.parse(english, "card").fields["evaluation"],
+        "performance_table": _performance_table(english),
     }
     return f"{contents['package']}_cn.md", card.render({**contents, **more}, "card_cn")
+
+
+def _performance_table(english: str) -> str:
+    """The English card's own table, so that the figures are the same to the letter, under Chinese headings."""
+    lines = english.split("\n")
+    first = next(number for number, line in enumerate(lines) if line.startswith("| model name |"))
+    headings = [heading.strip() for heading in lines[first].strip("|").split("|")]
+    chinese = " | ".join(_HEADINGS.get(heading, heading) for heading in headings)
+    return "\n".join([f"| {chinese} |", *lines[first + 1 : first + 3]])
 
 
 def _hugging_face(contents: Mapping[str, Any]) -> tuple[str, str]:
