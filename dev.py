@@ -3,6 +3,8 @@
 python3 dev.py hubpkg ARGS...           run hubpkg with MindSpore 2.8.0, in .venv
 python3 dev.py test [PYTEST ARGS...]    run ruff, mypy and pytest, in .venv
 python3 dev.py compat [PYTEST ARGS...]  run the tests marked compat with MindSpore 2.10.0, in .venv-2.10
+python3 dev.py docs                     make the site of docs/ in build/site, in .venv
+python3 dev.py manual                   print docs/hubpkg.1, the manual page
 python3 dev.py faults                   print docs/faults.md: what goes wrong, and what happens then
 python3 dev.py forgeries                print docs/forgeries.md: what is forged, and what finds it
 """
@@ -44,6 +46,10 @@ def main(arguments: list[str]) -> int:
         tools = [["ruff", "check"], ["ruff", "format", "--check"], ["mypy"], ["pytest", *(rest or whole)]]
         commands = set_up("dev")
         return max([run(commands / tool, *options) for tool, *options in tools])
+    if command == "docs":
+        return run(set_up("dev") / "mkdocs", "build", "--strict", *rest)
+    if command == "manual":
+        return run(set_up("dev") / "python", "docs/hooks.py")
     if command in ("faults", "forgeries"):
         return run(set_up("dev") / "python", f"tests/{command}.py")
     if command == "compat":

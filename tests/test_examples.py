@@ -1,19 +1,15 @@
-"""The worked examples and the tutorial: packages of models that hubpkg does not know, built as their pages say."""
+"""The worked examples: packages of models that hubpkg does not know."""
 
 import json
-import re
-import shlex
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import yaml
-from conftest import LARGE, make_small
+from conftest import make_small
 
 import hubpkg
-from hubpkg import card, manifest, verification
+from hubpkg import card, manifest
 from hubpkg.cli import main
 
 ROOT = Path(__file__).parents[1]
@@ -234,40 +230,3 @@ def test_a_network_that_does_not_take_the_recipe_s_inputs_is_told(capsys, folder
         conf.write_text(text.replace(old, new))
         assert main(["build", "diabetes_mlp"]) == 2
         assert expected in capsys.readouterr().err
-
-
-BLOCKS = re.compile(r"(?P<before>[^\n]*)\n\n```(?P<language>\w+)\n(?P<text>.*?)\n```", re.DOTALL)
-FILE = re.compile(r"(?P<end>at the end of )?`(?P<name>[\w/]+\.\w+)`:$")
-
-
-def test_the_tutorial_works_as_it_is_written_from_an_empty_folder(monkeypatch, capsys):
-    monkeypatch.delenv("HUBPKG_MODELS")
-    printed, done = "", []
-    for block in BLOCKS.finditer((ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8")):
-        text, file = f"{block['text']}\n", FILE.search(block["before"])
-        if block["language"] == "shell":
-            for line in text.splitlines():
-                command, *arguments = shlex.split(line)
-                if command == "hubpkg":
-                    printed = run(capsys, *arguments)
-                else:
-                    assert command == "python"
-                    subprocess.run([sys.executable, *arguments], check=True)
-                done.append(line.split()[1])
-        elif block["language"] == "text":
-            for line in text.splitlines():
-                assert line in printed.splitlines()
-        elif file is not None:
-            with Path(file["name"]).open("a" if file["end"] else "x") as written:
-                written.write(text)
-        else:
-            assert block["language"] == "python"
-            exec(compile(text, "tutorial.md", "exec"), {})  # noqa: S102 - what the page tells to run
-    assert done == ["init", "build", "verify", "make_shapes.py", "build", "verify"]
-    assert verification.verify(Path("dist/leaf_digits")).ok
-    reached = {
-        name: manifest.read(Path(f"dist/leaf_{name}") / manifest.NAME)["evaluation"]["top1"]["percent"]
-        for name in ("digits", "shapes")
-    }
-    assert min(reached.values()) > 80, reached
-    assert LARGE not in (ROOT / "docs" / "tutorial.md").read_text()

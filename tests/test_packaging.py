@@ -63,9 +63,12 @@ def metadata(wheel):
     return importlib.metadata.PathDistribution(zipfile.Path(wheel, path).parent)
 
 
-def test_the_wheel_holds_the_package_the_models_and_the_schemas_and_no_more(wheel):
-    package = {name for name in wheel.namelist() if ".dist-info/" not in name}
+def test_the_wheel_holds_the_package_the_models_the_schemas_and_the_manual_and_no_more(wheel):
+    package = {name for name in wheel.namelist() if ".dist-info/" not in name and ".data/" not in name}
     assert package == kept("hubpkg") | {f"hubpkg/{path}" for path in kept("models", "schemas")}
+    (manual,) = [name for name in wheel.namelist() if ".data/" in name]
+    assert manual.endswith(".data/data/share/man/man1/hubpkg.1")
+    assert wheel.read(manual) == (ROOT / "docs" / "hubpkg.1").read_bytes()
     assert {"hubpkg/cli.py", "hubpkg/schemas/card.schema.json"} <= package
     assert "hubpkg/models/xcit_tiny_12_p16_224/model.yaml" in package
 
@@ -85,7 +88,7 @@ def test_the_sdist_holds_what_the_wheel_and_the_tests_need_and_no_more(tmp_path)
         "LICENSE",
         ".gitignore",
     ]
-    assert names == kept(*sources, "dev.py", *(lock.name for lock in LOCKS))
+    assert names == kept(*sources, "dev.py", "mkdocs.yml", *(lock.name for lock in LOCKS))
 
 
 def test_the_wheel_says_what_it_is(wheel, metadata):
