@@ -83,13 +83,15 @@ def schemas() -> str:
 
 def _rows(schema: dict[str, Any], file: str, above: str) -> Iterator[list[str]]:
     """Of each key below ``schema``: its path, what it is, whether it is needed, and its description."""
-    conditional = json.dumps([schema.get("allOf", []), schema.get("dependentRequired", {})])
+    branches = [rule.get(branch, {}) for rule in schema.get("allOf", []) for branch in ("then", "else")]
+    lists = [branch.get("required", []) for branch in branches] + [*schema.get("dependentRequired", {}).values()]
+    sometimes = {key for listed in lists for key in listed}
     keys = schema.get("properties", {})
     others = schema.get("additionalProperties")
     for key, found in {**keys, **({"*": others} if others else {})}.items():
         value, home = _resolved(found, file)
         path = f"{above}{key}"
-        needed = "yes" if key in schema.get("required", []) else "sometimes" if f'"{key}"' in conditional else ""
+        needed = "yes" if key in schema.get("required", []) else "sometimes" if key in sometimes else ""
         yield [f"`{path}`", _kind(value, home), needed, _plain(value.get("description", ""))]
         while "items" in value:
             value, home = _resolved(value["items"], home)

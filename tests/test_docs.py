@@ -27,11 +27,15 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.rglob("*.md"
 BLOCKS = re.compile(r"(?P<before>[^\n]*)\n\n```(?P<language>\w+)\n(?P<text>.*?)\n```", re.DOTALL)
 FILE = re.compile(r"(?P<end>at the end of )?`(?P<name>[\w/]+\.\w+)`:$")
 HOST = "https://models.example.com"  # which is a folder www on loopback
+FOLLOWED = ["README.md", *(f"docs/{name}.md" for name in ("install", "tutorial", "lint", "site")), "docs/how-to/"]
+PLACEHOLDER = re.compile(r"\b(CARD|DIR|DIST|FILE|MODEL|NAME|PACKAGE)\b")
 LEFT_OUT = {
     "pip install hubpkg": "asks a registry",
     "pip install 'hubpkg[build]'": "asks a registry",
     f"python3 dev.py hubpkg build {LARGE}": "test_shipped_model.py builds it",
     "python3 dev.py test": "runs these tests",
+    f"hubpkg benchmark {LARGE} --dataset imagenet2012 --jit-level O0 --sweep "
+    "image-size=224,320,448,576,704,832,1024": "takes minutes; test_benchmark.py sweeps a small network",
 }
 
 
@@ -51,7 +55,7 @@ def place(shared_cache, tmp_path, monkeypatch):
 
 def commands(text):
     """The commands of a block, without comments; a line that ends in a backslash goes on in the next one."""
-    lines = (line.partition(" #")[0].rstrip() for line in text.replace("\\\n", " ").splitlines())
+    lines = (" ".join(line.partition(" #")[0].split()) for line in text.replace("\\\n", " ").splitlines())
     return [line for line in lines if line]
 
 
@@ -78,8 +82,7 @@ def follow(page, capsys, found_by=(), url=HOST):
         elif file is not None:
             with Path(file["name"]).open("a" if file["end"] else "x", encoding="utf-8") as written:
                 written.write(text)
-        else:
-            assert block["language"] == "python"
+        elif block["language"] == "python":
             exec(compile(text, page.name, "exec"), {})  # noqa: S102 - what the page tells to run
     assert not set(found_by) - set(done)
     return done
@@ -111,6 +114,12 @@ def make_hub(folder):
     git(folder, "init", "--quiet")
     git(folder, "add", "--all")
     git(folder, "commit", "--quiet", "--message=a commit")
+
+
+def make_cards(folder):
+    """Two cards that lack something, and have a space at a line's end that --fix takes away."""
+    for name in ("mindspore/1.9/net_cifar10", "mindspore/1.9/other_cifar10"):
+        drawn.card(folder, name, text="It is small. \n")
 
 
 def make_leaf():
@@ -162,8 +171,7 @@ def test_the_publisher_s_page_works(place, capsys):
 
 def test_the_maintainer_s_page_works(place, capsys):
     package = drawn.package(place / "dist")
-    for name in ("mindspore/1.9/net_cifar10", "mindspore/1.9/other_cifar10"):
-        drawn.card(place / "cards", name, text="It is small. \n")  # with a space that is mended
+    make_cards(place / "cards")
     make_key(place, "lab")
     assert main(["sign", str(package), "--private-key", "lab.pem"]) == 0
     found_by = [
@@ -175,6 +183,21 @@ def test_the_maintainer_s_page_works(place, capsys):
     assert json.loads((place / "lint.sarif").read_text(encoding="utf-8"))["runs"]
     assert json.loads((place / "lint.json").read_text(encoding="utf-8"))
     assert (place / "site/index.html").is_file()
+
+
+def test_the_page_on_lint_works(place, capsys):
+    make_cards(place / "cards")
+    before = [path.read_bytes() for path in (place / "cards").rglob("*.md")]
+    follow(DOCS / "lint.md", capsys, ["hubpkg lint cards", "hubpkg lint --diff cards", "hubpkg lint --fix cards"])
+    assert before != [path.read_bytes() for path in (place / "cards").rglob("*.md")]
+
+
+def test_the_page_on_sites_works(place, capsys):
+    make_leaf()
+    (place / "www").mkdir()
+    with served(place / "www") as (url, asked):
+        follow(DOCS / "site.md", capsys, url=url)
+    assert any(path.endswith(".ckpt") for path in asked)
 
 
 def test_the_consumer_s_page_works(place, capsys, monkeypatch):
@@ -206,6 +229,16 @@ def test_each_command_in_the_docs_is_one_that_hubpkg_takes():
     assert seen > 50
 
 
+def test_each_command_in_the_docs_that_has_no_placeholder_is_run():
+    told = []
+    for page in PAGES:
+        if not page.relative_to(ROOT).as_posix().startswith(tuple(FOLLOWED)):
+            for block in BLOCKS.finditer(page.read_text(encoding="utf-8")):
+                told += commands(block["text"]) if block["language"] == "shell" else []
+    assert any(PLACEHOLDER.search(line) for line in told)
+    assert [line for line in told if not PLACEHOLDER.search(line) and line not in LEFT_OUT] == []
+
+
 def test_each_environment_variable_is_told():
     page = (DOCS / "how-to/consumer.md").read_text(encoding="utf-8")
     sources = "".join(file.read_text(encoding="utf-8") for file in (ROOT / "hubpkg").rglob("*.py"))
@@ -234,7 +267,8 @@ def site(tmp_path_factory):
     """The site, built strictly: a link or an anchor that leads nowhere, or a page left out, is an error."""
     pytest.importorskip("mkdocs")
     out = tmp_path_factory.mktemp("site")
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", out]
+    # With --quiet, warnings would not count.
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", out]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return out
@@ -267,14 +301,17 @@ def test_the_site_asks_no_other_host_for_anything(site):
 
 
 def test_the_reference_has_each_command_function_and_key(site, hooks):
-    reference = {name: Page(site / f"reference/{name}.html").text for name in ("command-line", "python", "schemas")}
+    reference = {name: Page(site / f"reference/{name}.html").text for name in ("command-line", "schemas")}
     parser = arguments.parser(defaultdict(lambda: int))
     for name, command in hooks.commands(parser).items():
+        assert len(command.format_help().splitlines()) <= 40  # a screen
         assert f"usage: hubpkg {name} " in reference["command-line"]
         for action in command._actions:  # noqa: SLF001 - argparse has no other way to them
             assert all(option in reference["command-line"] for option in action.option_strings)
-    for name in {*hubpkg.__all__, *extension.__all__} - {"__version__"}:
-        assert name in reference["python"], name
+    places = {"hubpkg": {*hubpkg.__all__} - {"__version__", "HubpkgError"}, "hubpkg.extension": extension.__all__}
+    python = (site / "reference/python.html").read_text(encoding="utf-8")
+    for name in ["hubpkg.errors.HubpkgError", *(f"{place}.{name}" for place in places for name in places[place])]:
+        assert f'id="{name}"' in python
     for file in (ROOT / "schemas").glob("*.json"):
         schema = json.loads(file.read_text(encoding="utf-8"))
         assert schema["description"] in reference["schemas"]
