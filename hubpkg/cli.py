@@ -629,20 +629,11 @@ def _parser() -> argparse.ArgumentParser:
         help=f"prune: remove what was not used for N days, and what was set aside (default: {_PRUNE_DAYS})",
     )
 
-    _add_export_arguments(
-        command("export", _export, "add a package's weights as ONNX, MINDIR and safetensors, each compared")
-    )
-    _add_convert_arguments(command("convert", _convert, "make a checkpoint of others' weights, by a name map"))
     _add_verify_arguments(command("verify", _verify, "prove packages against their manifest, evidence and entrypoint"))
     _add_sign_arguments(
         command("sign", _sign, "sign a package's files; print the signature's path, beside the package")
     )
-    _add_publish_arguments(
-        command("publish", _publish, "put a package's assets where its card links to, and its card on a hub's branch")
-    )
-    _add_cards_arguments(
-        command("cards", _cards, "make a package's card for another hub, or a Chinese one, or check such a card")
-    )
+    _add_exchange_commands(command)
     _add_lint_arguments(command("lint", _lint, "check cards: format, fields, links, figures; no framework, no network"))
     explain = command("explain", _explain, "say what a rule of lint finds, why, and what is right instead")
     explain.add_argument("rules", nargs="*", metavar="RULE", help="a rule's code or name, or a family")
@@ -836,6 +827,20 @@ def _add_sign_arguments(sign: argparse.ArgumentParser) -> None:
     )
     sign.add_argument("--sigstore", action="store_true", help="sign with no key, as whom a browser or CI knows you")
     sign.add_argument("--trust-config", type=Path, metavar="FILE", help="Sigstore's instance (default: the public one)")
+
+
+def _add_exchange_commands(command: Callable[..., argparse.ArgumentParser]) -> None:
+    """Add the commands that exchange weights and cards with others."""
+    _add_convert_arguments(command("convert", _convert, "make a checkpoint of others' weights, by a name map"))
+    _add_export_arguments(
+        command("export", _export, "add a package's weights as ONNX, MINDIR and safetensors, each compared")
+    )
+    _add_publish_arguments(
+        command("publish", _publish, "put a package's assets where its card links to, and its card on a hub's branch")
+    )
+    _add_cards_arguments(
+        command("cards", _cards, "make a package's card for another hub, or a Chinese one, or check such a card")
+    )
 
 
 def _add_publish_arguments(publish: argparse.ArgumentParser) -> None:
