@@ -188,8 +188,7 @@ def locked(path: Path, report: Callable[[str], None]) -> Iterator[None]:
     import filelock
 
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock = filelock.FileLock(path, mode=0o666)  # whoever shares the folder may take the lock
+        lock = _lock(path)
         lock.acquire(timeout=0)
     except filelock.Timeout:
         report(f"waiting for another hubpkg that holds {path}")
@@ -200,6 +199,13 @@ def locked(path: Path, report: Callable[[str], None]) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def _lock(path: Path) -> Any:
+    import filelock
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return filelock.FileLock(path, mode=0o666)  # whoever shares the folder may take the lock
 
 
 def lock_of(name: str) -> Path:
@@ -249,14 +255,23 @@ def verify() -> tuple[int, list[str]]:
 
 
 def prune(days: float) -> list[Entry]:
-    """Remove what was set aside, and what was not used for ``days`` days; give what was removed."""
-    removed = [entry for entry in entries() if entry.kind == "damaged" or time.time() - entry.used >= days * _DAY]
-    for entry in removed:
-        with writing(), locked(lock_of(entry.path.stem), lambda _: None):
+    """Remove what was set aside, and what was not used for ``days`` days; give what was removed.
+
+    What another process is at work on stays.
+    """
+    import filelock
+
+    removed = []
+    for entry in entries():
+        if entry.kind != "damaged" and time.time() - entry.used < days * _DAY:
+            continue
+        lock = _lock(lock_of(f"training-{entry.name}" if entry.kind == "training" else entry.path.stem))
+        with writing(), suppress(filelock.Timeout), lock.acquire(timeout=0):
             if entry.path.is_dir() and not entry.path.is_symlink():
                 shutil.rmtree(entry.path)
             else:
                 entry.path.unlink(missing_ok=True)
+            removed.append(entry)
     return removed
 
 

@@ -119,7 +119,7 @@ def adapt(network: Any, parameters: Mapping[str, Any], path: Path, classes: int)
     is_head = len(set(changed.values())) == 1 and {after for _, after in changed.values()} == {classes}
     put(network, {**parameters, **{name: own[name] for name in changed}} if is_head else parameters, path)
     if not changed:
-        return f"starts from {path}"
+        return f"starts from {path}, its head included"
     (before, _), *_ = changed.values()
     return f"starts from {path}, but for a new head ({', '.join(changed)}): {classes} classes in place of {before}"
 

@@ -124,6 +124,7 @@ def code_digest() -> str:
 
     modules = [environment, checkpoint, entrypoint, evaluation, performance, predictions, randaugment, recipe]
     runtime, *files = (Path(str(module.__file__)) for module in modules)
+    files.append(Path(__file__).with_name("trainer.py"))  # which imports this module
     code = [*runtime.parent.rglob("*.py"), *runtime.parent.rglob("*.txt"), *files]
     root = runtime.parent.parent
     return manifest.digest({str(f.relative_to(root)): manifest.record(f).sha256 for f in code})

@@ -331,3 +331,34 @@ def test_a_terminal_shows_where_it_is(models, shared_cache, tmp_path):
     text = shown.decode()
     for part in ("epoch 1/1, loss ", "lr ", " img/s", "22/22", "train: epoch 1 of 1, step 22 of 22"):
         assert part in text, part
+
+
+def test_two_workers_show_where_they_are_and_keep_it_when_interrupted(models, tmp_path, hubpkg):
+    terminal, side = pty.openpty()
+    environment = {"HUBPKG_MODELS": str(models), "HUBPKG_CACHE": str(tmp_path / "cache")}
+    command = ["train", SMALL, "--set", "epochs=40", "--workers", "2", "--out", tmp_path]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "hubpkg", *command],
+        env={**os.environ, **environment, "COLUMNS": "140"},
+        stdout=subprocess.DEVNULL,
+        stderr=side,
+    )
+    os.close(side)
+    shown = ""
+    while "epoch 1/40, loss" not in shown:
+        shown += os.read(terminal, 65536).decode(errors="replace")
+    (run,) = (tmp_path / "cache" / "training").glob("[0-9a-f]*")
+    assert hubpkg("cache", "prune", "--days", "0", env=environment).returncode == 0
+    assert (run / "inputs.json").exists()
+    process.send_signal(signal.SIGINT)
+    while True:
+        try:
+            shown += os.read(terminal, 65536).decode(errors="replace")
+        except OSError:  # the other side is closed
+            break
+    assert process.wait() == 130
+    steps = [json.loads(line)["step"] for line in (run / "training.jsonl").read_text().splitlines()]
+    assert f"train: stopped; step {steps[-1]} is kept to go on from" in shown
+    other = hubpkg(*command, "--set", "lr=1e-3", "--resume", env=environment)
+    assert other.returncode == 2
+    assert f"found {run}, with another recipe lr; begin anew without --resume" in other.stderr

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from hubpkg.errors import HubpkgError
 from hubpkg.performance import Parameter, Timing
 from hubpkg.progress import track
-from hubpkg.runtime import datasets, framework, machine, training
+from hubpkg.runtime import datasets, framework, machine, training, workers
 
 SAMPLES = 50
 LATENCY_SAMPLES = 100  # of single images, whose 99th percentile is shown
@@ -156,6 +156,7 @@ def _time(call: Callable[[], Any], label: str, wanted: int, warmup: int) -> dict
     """
     first_ms = _milliseconds(call)
     warm = 1 + len([_milliseconds(call) for _ in _until(warmup - 1, 1)])
+    workers.group().meet()  # none is timed while another one compiles
     before = machine.look()
     ms = [_milliseconds(call) for _ in track(_until(wanted, FEWEST), label, wanted)]
     conditions = machine.between(before, machine.look())

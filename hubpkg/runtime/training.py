@@ -1,6 +1,7 @@
 """Train a network by a recipe: images -> weights, with a log, validation and snapshots to go on from."""
 
 import fnmatch
+import io
 import json
 import math
 import resource
@@ -24,6 +25,7 @@ from hubpkg.trained import BEST, LOG, MODEL, Trained
 WARMUP_STEPS = 5  # left out of timings: the first one compiles, the next ones fill the pipeline and the caches
 _SNAPSHOT_SECONDS = 60.0  # after which the next one is due, besides those at the ends of epochs
 _SNAPSHOT_SHARE = 20  # times as long as writing one takes, the next one is not due
+_TAIL = 4096  # bytes of a log in which its newest entry is
 _KEEP = 4  # what is drawn, beside the stream's own
 _OVERFLOWS = 50  # updates in a row whose gradients are not finite: no loss scale will help
 
@@ -145,7 +147,7 @@ class _Training:
             task.report(f"train: {len(names)} parameters are frozen, by {', '.join(frozen)}")
         self.epoch_batches = datasets.steps_per_epoch(len(task.images), self.recipe, self.group.size)
         self.accumulation = self.recipe.get("grad_accumulation", 1)
-        self.total = updates(self.recipe, self.epoch_batches) * self.accumulation
+        self.total = total_steps(len(task.images), self.recipe, self.group.size)
         if self.total <= WARMUP_STEPS:
             raise HubpkgError(
                 f"epochs: expected more than {WARMUP_STEPS} steps in all, found {self.total}; each epoch has "
@@ -372,6 +374,24 @@ def log_lines(log: Path) -> Iterator[dict[str, Any]]:
     with suppress(FileNotFoundError, json.JSONDecodeError), log.open(encoding="utf-8") as lines:
         for line in lines:
             yield json.loads(line)
+
+
+def last_entry(log: Path) -> dict[str, Any] | None:
+    """The log's newest line of a step; None if there is none yet."""
+    with suppress(FileNotFoundError), log.open("rb") as lines:
+        lines.seek(max(0, lines.seek(0, io.SEEK_END) - _TAIL))
+        for line in reversed(lines.read().splitlines()):
+            with suppress(ValueError):  # of which only a part is there
+                entry: dict[str, Any] = json.loads(line)
+                if "ms" in entry:
+                    return entry
+    return None
+
+
+def total_steps(images: int, recipe: Mapping[str, Any], size: int) -> int:
+    """How many batches each of ``size`` processes trains on in all, with so many training ``images``."""
+    accumulation: int = recipe.get("grad_accumulation", 1)
+    return updates(recipe, datasets.steps_per_epoch(images, recipe, size)) * accumulation
 
 
 def _data(task: Task, start: int, group: workers.Group, epoch_batches: int) -> Any:

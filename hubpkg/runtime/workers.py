@@ -24,10 +24,12 @@ from hubpkg.errors import HubpkgError
 from hubpkg.runtime import framework
 
 _SCHEDULER, _WORKER = "MS_SCHED", "MS_WORKER"  # what msrun calls its processes, in MS_ROLE
-_LAUNCHED = "HUBPKG_LAUNCHED"  # in the environment of the processes that hubpkg starts by msrun
+_LAUNCHED = "HUBPKG_LAUNCHED"  # in the environment of the processes that hubpkg starts by msrun: where their logs are
+_FIRST = "first"  # the file beside the logs with the first worker's process id
 _TOLD = ("engine: ", "train: ", "hubpkg: warning: ")  # how lines of the first worker begin that are passed on
 _LINES = 20  # of a worker's log in an error
 _PATIENCE = 10  # seconds for processes that were told to end
+_KEEPING = 60  # likewise, for the first worker to come to the end of a step and write a snapshot
 _POLL_SECONDS = 0.2
 # Runs msrun so that Linux interrupts it when the process that started it ends, were it killed; argument: its id.
 _MSRUN = """
@@ -83,6 +85,11 @@ class Group:
             key = f"{next(self.turns)}/first"
             self.store.set(key, "here") if self.is_first else self._received(key)
 
+    def meet(self) -> None:
+        """Let no process go on before all are here."""
+        self.collect("here")
+        self.wait_for_first()
+
     def _received(self, key: str) -> str:
         while not (value := self.store.get(key)):  # which does not wait in MindSpore 2.7
             time.sleep(_POLL_SECONDS)
@@ -114,6 +121,8 @@ def group() -> Group:
     if os.environ["MS_ROLE"] == _SCHEDULER:
         sys.exit(0)
     rank, size = mindspore.communication.get_rank(), mindspore.communication.get_group_size()
+    if is_launched() and rank == 0:
+        Path(os.environ[_LAUNCHED], _FIRST).write_text(str(os.getpid()), encoding="utf-8")
     # Collectives on the CPU give up after half a minute, and work may keep the processes further apart than that. Now
     # that all have just joined, one tells the port of a store that waits longer.
     mine = mindspore.Tensor([_free_port() if rank == 0 else 0], mindspore.int32)
@@ -128,7 +137,13 @@ def threads() -> int:
     return int(given) if given.isdigit() and int(given) else available
 
 
-def launch(count: int, options: str, arguments: Sequence[str], report: Callable[[str], None]) -> None:
+def launch(
+    count: int,
+    options: str,
+    arguments: Sequence[str],
+    report: Callable[[str], None],
+    watch: Callable[[], None] = lambda: None,
+) -> None:
     """Run ``hubpkg`` with ``arguments`` in ``count`` processes on this machine, and wait until they are done.
 
     Args:
@@ -136,6 +151,7 @@ def launch(count: int, options: str, arguments: Sequence[str], report: Callable[
         options: more of msrun's own, such as ``--bind_core=True``.
         arguments: of a command that calls :func:`group`.
         report: told, in one line, where the logs are.
+        watch: called several times a second meanwhile.
 
     Raises:
         HubpkgError: msrun refuses an option, or a worker ended before its work was done; holds the end of its log.
@@ -143,39 +159,41 @@ def launch(count: int, options: str, arguments: Sequence[str], report: Callable[
     with kept.writing():
         (kept.folder() / "logs").mkdir(parents=True, exist_ok=True)
         logs = Path(tempfile.mkdtemp(dir=kept.folder() / "logs"))
-    report(f"workers: {count} under msrun, logs in {logs}")
-    python = logs / "python"  # msrun starts whatever has this name on PATH
-    python.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} "$@"\n', encoding="utf-8")
-    python.chmod(0o755)
-    environment = {
-        **os.environ,
-        "PATH": f"{logs}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
-        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(max(1, threads() // count))),
-        _LAUNCHED: "1",
-        "GLOG_v": "3",  # msrun logs, as an error, that a worker has ended
-    }
-    command = [
-        *(sys.executable, "-c", _MSRUN, str(os.getpid()), "--join=True", f"--log_dir={logs}"),
-        *(f"--worker_num={count}", f"--local_worker_num={count}", f"--master_port={_free_port()}"),
-        # No worker has this number: their logs are not to be shown as they grow.
-        *(f"--tail_worker_log={count}", *shlex.split(options), "python", "-m", "hubpkg", *arguments),
-    ]
-    with (logs / "msrun.log").open("wb") as log:
-        msrun = subprocess.Popen(  # noqa: S603 - our own
-            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, start_new_session=True
-        )
-    try:
-        failed = _wait(msrun, logs, report)
-    except BaseException:
-        msrun.send_signal(signal.SIGINT)  # ends the workers too, which are in sessions of their own
-        _end(msrun)
-        raise
-    if failed:
-        raise HubpkgError(
-            f"expected {count} workers to end well, found {failed}; what was done is kept: mend the cause, and run the "
-            f"command again\n{_last_words(logs)}"
-        )
-    shutil.rmtree(logs)
+    with kept.locked(kept.lock_of(logs.name), report):  # the cache is not to be cleared of them meanwhile
+        report(f"workers: {count} under msrun, logs in {logs}")
+        python = logs / "python"  # msrun starts whatever has this name on PATH
+        python.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} "$@"\n', encoding="utf-8")
+        python.chmod(0o755)
+        environment = {
+            **os.environ,
+            "PATH": f"{logs}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
+            "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(max(1, threads() // count))),
+            _LAUNCHED: str(logs),
+            "GLOG_v": "3",  # msrun logs, as an error, that a worker has ended
+        }
+        command = [
+            *(sys.executable, "-c", _MSRUN, str(os.getpid()), "--join=True", f"--log_dir={logs}"),
+            *(f"--worker_num={count}", f"--local_worker_num={count}", f"--master_port={_free_port()}"),
+            # No worker has this number: their logs are not to be shown as they grow.
+            *(f"--tail_worker_log={count}", *shlex.split(options), "python", "-m", "hubpkg", *arguments),
+        ]
+        with (logs / "msrun.log").open("wb") as log:
+            msrun = subprocess.Popen(  # noqa: S603 - our own
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, start_new_session=True
+            )
+        try:
+            failed = _wait(msrun, logs, report, watch)
+        except BaseException:
+            _interrupt(logs, report)
+            msrun.send_signal(signal.SIGINT)  # ends the workers too, which are in sessions of their own
+            _end(msrun)
+            raise
+        if failed:
+            raise HubpkgError(
+                f"expected {count} workers to end well, found {failed}; what was done is kept: mend the cause, and run "
+                f"the command again\n{_last_words(logs)}"
+            )
+        shutil.rmtree(logs)
 
 
 def _free_port() -> int:
@@ -185,7 +203,9 @@ def _free_port() -> int:
         return port
 
 
-def _wait(msrun: "subprocess.Popen[bytes]", logs: Path, report: Callable[[str], None]) -> str | None:
+def _wait(
+    msrun: "subprocess.Popen[bytes]", logs: Path, report: Callable[[str], None], watch: Callable[[], None]
+) -> str | None:
     """Wait for the end, telling what the first worker says, and give what went wrong.
 
     msrun itself waits long after a worker's death for the scheduler.
@@ -194,6 +214,7 @@ def _wait(msrun: "subprocess.Popen[bytes]", logs: Path, report: Callable[[str], 
     while not ended:
         time.sleep(_POLL_SECONDS)
         ended = msrun.poll() is not None
+        watch()
         with suppress(FileNotFoundError), (logs / "worker_0.log").open("rb") as said:
             said.seek(told)
             whole, _, _ = said.read().rpartition(b"\n")
@@ -206,6 +227,18 @@ def _wait(msrun: "subprocess.Popen[bytes]", logs: Path, report: Callable[[str], 
             _end(msrun)
             return f"that the process {int(death[1])} ended with {int(death[2])}"
     return f"that msrun ended with {msrun.returncode}" if msrun.returncode else None
+
+
+def _interrupt(logs: Path, report: Callable[[str], None]) -> None:
+    """Let the first worker keep what was done, for as long as it may take and nobody is interrupted again."""
+    with suppress(FileNotFoundError, ProcessLookupError, KeyboardInterrupt):
+        first = int((logs / _FIRST).read_text(encoding="utf-8"))
+        os.kill(first, signal.SIGINT)
+        report("workers: interrupted; the first one keeps what was done")
+        ends = time.monotonic() + _KEEPING
+        while time.monotonic() < ends and b"exit with exception" not in (logs / "msrun.log").read_bytes():
+            os.kill(first, 0)
+            time.sleep(_POLL_SECONDS)
 
 
 def _end(msrun: "subprocess.Popen[bytes]") -> None:
