@@ -573,16 +573,16 @@ def _parser() -> argparse.ArgumentParser:
     _add_sign_arguments(
         command("sign", _sign, "sign a package's files; print the signature's path, beside the package")
     )
-    report = command("report", _report, "make the page that shows a package, <package>.report.html, beside it")
+    report = command("report", _report, "make the page that shows a package, beside it")
     report.add_argument(
         "packages", nargs="*", type=Path, metavar="PACKAGE", help="a package's folder (default: each one in ./dist)"
     )
-    site = command("site", _site, "make a static site of a folder's packages and cards, to search and to load from")
+    site = command("site", _site, "make a static site of packages and cards")
     _add_folder_argument(site)
     site.add_argument(
         "--out", type=Path, default=Path("site"), metavar="DIR", help="folder that becomes the site (default: site)"
     )
-    serve = command("serve", _serve, "show that site on this machine, as it is while packages and cards change")
+    serve = command("serve", _serve, "show that site on this machine, while you edit")
     _add_folder_argument(serve)
     serve.add_argument("--port", type=int, default=8000, metavar="N", help="on loopback (default: 8000; 0: any)")
     _add_lint_arguments(command("lint", _lint, "check cards: format, fields, links, figures; no framework, no network"))
