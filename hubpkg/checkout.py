@@ -194,6 +194,6 @@ def _owner(data: bytes) -> str | None:
     """The user-id of a card; None if it tells none."""
     try:
         found = card.parse(data.decode(), "card").fields.get("user-id")
-    except (HubpkgError, UnicodeDecodeError, AttributeError):  # whatever lies there
+    except (HubpkgError, UnicodeDecodeError, AttributeError, RecursionError):  # whatever lies there
         return None
     return found if isinstance(found, str) else None

@@ -70,8 +70,9 @@ def publish(order: Order) -> tuple[Verification, dict[str, Any] | None]:
     place = upload.destination(order.to, order.policy) if order.to else None
     base = order.base or (place and place.base) or contents["card"]["asset-base-url"]
     planned = _with_links(contents, base) if place else contents
+    tree = ""
     if hub:  # what can be refused is refused before anything is sent
-        hub.check(_cards(planned), planned["card"]["user-id"], replace=order.replace)
+        tree = hub.check(_cards(planned), planned["card"]["user-id"], replace=order.replace)
         _check_lint(_cards(planned))
     if place:
         _send(order, planned, place)
@@ -83,7 +84,7 @@ def publish(order: Order) -> tuple[Verification, dict[str, Any] | None]:
         "published": contents["published"],
         "assets": [asset.link for asset in assets.listed(contents)],
     }
-    return checked, result | (_commit(order, hub, contents, checked) if hub else {})
+    return checked, result | (_commit(order, hub, tree, contents, checked) if hub else {})
 
 
 def _send(order: Order, planned: Mapping[str, Any], place: upload.Destination) -> None:
@@ -102,10 +103,11 @@ def _send(order: Order, planned: Mapping[str, Any], place: upload.Destination) -
         raise InvalidDocumentError([*faults, f"{last}; {told}: --asset-base-url URL"]) from None
 
 
-def _commit(order: Order, hub: Checkout, contents: Mapping[str, Any], checked: Verification) -> dict[str, Any]:
+def _commit(
+    order: Order, hub: Checkout, tree: str, contents: Mapping[str, Any], checked: Verification
+) -> dict[str, Any]:
     """Commit the card and write the text of the pull request; give what there is to say of it."""
     added = _cards(contents)
-    tree = hub.check(added, contents["card"]["user-id"], replace=order.replace)
     title = f"Add the card {contents['uid']}"
     made = f"Made by hubpkg from the package whose {manifest.NAME} has the sha256\n{_digest(order.package)}."
     commit = hub.commit(tree, f"{title}\n\n{made}\n")

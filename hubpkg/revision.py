@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from hubpkg import assembly, manifest, package, signature
+from hubpkg import report as reports
 
 
 def revise(
@@ -37,8 +38,12 @@ def revise(
             shutil.copyfile(file, partial / name)
         assembly.finish(partial, {key: value for key, value in contents.items() if key != "digests"})
         package.put_in_place(partial, folder, report)
-    if signed.exists() and (folder / manifest.NAME).read_bytes() != before:
+    if (folder / manifest.NAME).read_bytes() == before:
+        return
+    if signed.exists():
         report(f"{signed}: is over the package as it was before; sign it again: hubpkg sign {folder}")
+    if (page := reports.path_of(folder)).exists():
+        report(f"{page}: shows the package as it was before; make it again: hubpkg report {folder}")
 
 
 def recover(folder: Path, report: Callable[[str], None]) -> None:

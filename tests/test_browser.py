@@ -28,7 +28,7 @@ def folder(tmp_path_factory):
     """Two packages, one with a thousand classes, and many cards, one of them hostile."""
     made = tmp_path_factory.mktemp("dist")
     reported = [{"source": "A list", "link": "https://example.com/list", "top1": 91.0}]
-    drawn.package(made, change=lambda card: card.update(reported=reported))
+    drawn.package(made, classes=20, change=lambda card: card.update(reported=reported))
     drawn.package(made, name="wide_imagenet", classes=1000, images=1500, right=0.7)
     for index in range(CARDS):
         dataset = ("mnist", "coco")[index % 2]

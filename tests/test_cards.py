@@ -158,24 +158,24 @@ def test_the_chinese_card_tells_what_the_english_one_does_of_the_weights(content
 
 
 @pytest.mark.parametrize("kind", cards.KINDS)
-def test_a_card_is_proven_by_making_it_again(hubpkg, package, tmp_path, kind):
-    out = tmp_path / "out"
-    done = hubpkg("cards", package, "--for", kind, "--out", out)
-    (path,) = out.iterdir()
-    assert (done.returncode, done.stdout, done.stderr) == (0, f"{path}\n", "")
-    contents = manifest.read(package / manifest.NAME)
-    assert cards.compare(kind, contents, out) == []
+def test_a_card_is_proven_by_making_it_again(contents, tmp_path, kind):
+    path = cards.write(kind, contents, tmp_path / "out", replace=False)
+    assert cards.compare(kind, contents, path.parent) == []
     path.write_text(path.read_text().replace("Apache-2.0", "MIT").replace("apache-2.0", "mit"))
-    (fault, *_) = cards.compare(kind, contents, out)
+    (fault, *_) = cards.compare(kind, contents, path.parent)
     assert re.search(rf"{path.name}:\d+: .*expected .*pache-2.0", fault)
 
 
 def test_check_says_which_line_differs_and_fails(hubpkg, package, tmp_path):
-    check = ("cards", package, "--for", "cn", "--out", tmp_path, "--check")
-    done = hubpkg(*check, "--json")
+    make = ("cards", package, "--for", "cn", "--out", tmp_path)
+    done = hubpkg(*make, "--check", "--json")
     assert done.returncode == 1
     assert json.loads(done.stdout) == {"card": str(tmp_path / "tiny_digits_cn.md"), "ok": False}
     assert "expected the card for cn, found no such file" in done.stderr
+    path = tmp_path / "tiny_digits_cn.md"
+    for arguments, output in (((), f"{path}\n"), (("--check",), f"{path}: as the package has it\n")):
+        done = hubpkg(*make, *arguments)
+        assert (done.returncode, done.stdout, done.stderr) == (0, output, "")
 
 
 def test_another_file_of_the_name_is_kept_unless_it_may_be_replaced(contents, tmp_path):

@@ -85,6 +85,7 @@ def test_a_build_leaves_card_checkpoint_entrypoint_manifest_and_evidence(small_p
         "xcit_small/model.yaml",
         "xcit_small/recipes/digits.yaml",
         "xcit_small/recipes/fashion-mnist.yaml",
+        "xcit_small/recipes/imagefolder.yaml",
         "xcit_small/recipes/imagenet2012.yaml",
         "xcit_small/training.svg",
         "xcit_small/weights.yaml",

@@ -373,11 +373,13 @@ def test_an_address_that_a_card_can_t_have_is_refused_before_anything_is_sent(pa
     assert not (tmp_path / "assets").exists()
 
 
-def test_a_signature_that_fits_no_more_is_told(package):
-    Path(f"{package}.sig").write_text("over the package as it was")
+def test_a_signature_and_a_report_that_fit_no_more_are_told(package):
+    for suffix in ("sig", "report.html"):
+        Path(f"{package}.{suffix}").write_text("of the package as it was")
     with shelf() as (url, _, _):
         _, told = publish(package, url)
-    assert "sign it again: hubpkg sign" in told[-1]
+    assert "sign it again: hubpkg sign" in told[-2]
+    assert "make it again: hubpkg report" in told[-1]
 
 
 def test_a_package_that_is_reached_by_a_link_is_replaced_in_its_own_place(package, tmp_path):

@@ -35,7 +35,7 @@ def write(network: Any, kind: str, batch: Array, file: Path) -> None:
         EngineError: it has an operator that MindSpore can't export.
     """
     if kind == ONNX:
-        framework.export_onnx(network, batch.shape, file)
+        framework.export_onnx(network, batch, file)
     elif kind == MINDIR:
         mindspore = framework.load()
         try:
