@@ -11,6 +11,7 @@ from pathlib import Path
 
 from hubpkg import card
 from hubpkg.errors import HubpkgError
+from hubpkg.spec import ANONYMOUS
 
 ASSETS = "mshub_res/assets"  # the cards' folder in the hub's repository
 _FILE, _FOLDER = "100644", "040000"
@@ -76,11 +77,18 @@ class Checkout:
         found = {name: self._at(name) for name in files}
         if any(there is not None for there in found.values()):
             owner = _owner(found[path] or b"")
-            if owner != user:
+            if owner != user or (user == ANONYMOUS and found != files):
                 raise HubpkgError(
                     f"{self.folder}: {path}: expected no card, or one of {user}'s, found another's, whose user-id is "
                     f"{owner or 'not told'}; hubpkg overwrites none: take another model-name, or another publisher"
                 )
+            owners = {name: _owner(data) for name, data in found.items() if data is not None}
+            for name, other in owners.items():
+                if other not in (None, user):
+                    raise HubpkgError(
+                        f"{self.folder}: {name}: expected no card, or one of {user}'s, found {other}'s; hubpkg "
+                        "overwrites none: take another model-name, or another publisher"
+                    )
             if found != files and not replace:
                 raise HubpkgError(
                     f"{self.folder}: {path}: expected no card, found another one of {user}'s; for a new version beside "
@@ -193,7 +201,8 @@ class Checkout:
 def _owner(data: bytes) -> str | None:
     """The user-id of a card; None if it tells none."""
     try:
-        found = card.parse(data.decode(), "card").fields.get("user-id")
+        fields = card.parse(data.decode(), "card").fields
+        found = fields.get("user-id", fields.get("用户ID"))
     except (HubpkgError, UnicodeDecodeError, AttributeError, RecursionError):  # whatever lies there
         return None
     return found if isinstance(found, str) else None

@@ -428,8 +428,8 @@ def _site(options: argparse.Namespace) -> int:
     site.write(made, options.out, _say)
     counts = {"verified": made.count("verified"), "not_verified": made.count("failed"), "cards": made.count("card")}
     row = (
-        f"{options.out}: {counts['verified']} packages, {counts['not_verified']} more that do not verify, "
-        f"{counts['cards']} cards alone"
+        f"{options.out}: packages: {counts['verified']}, that do not verify: {counts['not_verified']}, "
+        f"cards alone: {counts['cards']}"
     )
     _print_rows(options, {"site": str(options.out), **counts, "left_out": list(map(str, made.left_out))}, [row])
     return 0
@@ -466,7 +466,7 @@ def _sign(options: argparse.Namespace) -> int:
     if options.trust_config and not options.sigstore:
         raise HubpkgError("--trust-config: expected it with --sigstore, found it without")
     _expect_folder(options.package)
-    if not _verified(options.package, verification.verify(options.package), "not signed"):
+    if not _verified(options, verification.verify(options.package), "not signed"):
         return _FINDING
     chain = tuple(options.chain)
     credentials = signature.Credentials(options.private_key, options.certificate, chain, options.trust_config)
@@ -500,7 +500,7 @@ def _publish(options: argparse.Namespace) -> int:
     except IntegrityError as error:
         _say(f"hubpkg: error: {error}")
         return _FINDING
-    if not _verified(options.package, checked, "not published") or result is None:
+    if not _verified(options, checked, "not published") or result is None:
         return _FINDING
     if options.json:
         _print_json(result)
@@ -523,7 +523,7 @@ def _cards(options: argparse.Namespace) -> int:
     from hubpkg import cards, manifest, verification
 
     _expect_folder(options.package)
-    if not _verified(options.package, verification.verify(options.package), "no card made of it"):
+    if not _verified(options, verification.verify(options.package), "no card made of it"):
         return _FINDING
     contents = manifest.read(options.package / manifest.NAME)
     if options.check:
@@ -566,7 +566,7 @@ def _export(options: argparse.Namespace) -> int:
     formats = exports.chosen(options.format)
     revision.recover(options.package, _say)
     _expect_folder(options.package)
-    if not _verified(options.package, verification.verify(options.package), "nothing exported"):
+    if not _verified(options, verification.verify(options.package), "nothing exported"):
         return _FINDING
     listed = exporter.export(options.package, formats, options.device, _say)
     rows = [str(options.package / entry["file"]) for entry in listed]
@@ -574,8 +574,11 @@ def _export(options: argparse.Namespace) -> int:
     return 0
 
 
-def _verified(package: Path, result: Any, otherwise: str) -> bool:
+def _verified(options: argparse.Namespace, result: Any, otherwise: str) -> bool:
     """Whether the package verifies; says what is wrong, and what is not done with it."""
+    package = options.package
+    if options.json and not result.ok:
+        _print_json(result.as_json())
     for check in result.checks:
         if not check.ok:
             _say(f"{package}: FAIL {check.name}: {check.detail}")

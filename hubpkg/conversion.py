@@ -177,7 +177,7 @@ def _network(spec: ModelSpec, arguments: Mapping[str, Any]) -> Any:
     try:
         with framework.uninterrupted(), entrypoint.loaded(spec.folder, sources) as create_network:
             return create_network(spec.name, **given, **arguments)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         told = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
         raise HubpkgError(f"{spec.folder / FILE}: arguments: expected ones of create_network, found {told}") from error
 

@@ -40,7 +40,13 @@ def export(
     batch = foreign.images(_IMAGES, recipe["in_channels"], recipe["image_size"])
 
     def network() -> Any:
-        return hub.load(str(package))  # a new one each time: MindSpore can't export one network twice
+        try:
+            return hub.load(str(package))  # a new one each time: MindSpore can't export one network twice
+        except HubpkgError:
+            raise
+        except (Exception, SystemExit) as error:  # the package's code may raise anything
+            told = str(error).partition("\n")[0]
+            raise HubpkgError(f"{package}: expected it to load, found {type(error).__name__}: {told}") from error
 
     ours = network()
     expected = [engines.run_network(ours, image[None]) for image in batch]

@@ -129,7 +129,7 @@ class Job:
             mindspore.set_context(mode=mindspore.PYNATIVE_MODE)  # in graph mode a refusal leaves files behind
             with framework.uninterrupted():
                 found = network.set_train(False)(mindspore.ops.zeros(shape, dtype)).shape
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # the model's code may raise anything
             message = str(error).strip().partition("\n")[0]
             raise HubpkgError(
                 f"{self.spec.folder}: expected a network for {inputs}, as the recipe for "

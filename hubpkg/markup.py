@@ -156,7 +156,8 @@ def _place_headings(tokens: "Sequence[Token]", level: int) -> None:
         if token.type == "heading_open":
             depth = min(int(token.tag[1]) - first + level, depth + 1, _DEEPEST)
             slug = re.sub(r"[^\w\- ]", "", tokens[index + 1].content.lower()).strip().replace(" ", "-")
-            name = slug if slug not in taken else f"{slug}-{len(taken)}"
+            names = (slug, *(f"{slug}-{number}" for number in range(2, len(taken) + 3)))
+            name = next(name for name in names if name not in taken)
             taken.add(name)
             token.attrs["id"] = f"{_PREFIX}{name}"
         if token.type in ("heading_open", "heading_close"):

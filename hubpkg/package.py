@@ -5,7 +5,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from hubpkg import (
     performance,
     predictions,
     report,
+    signature,
     stages,
     trained,
     trainer,
@@ -346,11 +347,24 @@ def put_in_place(partial: Path, target: Path, report: Callable[[str], None]) -> 
         replaced = target.with_name(f".{target.name}.replaced")
         target.rename(replaced)
         partial.rename(target)
+        _tell_lost(replaced, target, report)
         shutil.rmtree(replaced)
     else:
         partial.rename(target)
     report(f"package: {target} written and verified")
     return target
+
+
+def _tell_lost(replaced: Path, target: Path, report: Callable[[str], None]) -> None:
+    """Say what the package that was ``replaced`` by that in ``target`` had, and this one has not."""
+    with suppress(HubpkgError):  # it may have been damaged
+        was, now = manifest.read(replaced / manifest.NAME), manifest.read(target / manifest.NAME)
+        if was["published"] and not now["published"]:
+            report(f"package: {target} is not published any more; publish it again: hubpkg publish {target}")
+        if was.get("exports") and not now.get("exports"):
+            report(f"package: {target} has no exports any more; make them again: hubpkg export {target}")
+    if (signed := signature.path_of(target)).exists():
+        report(f"{signed}: is over the package as it was before; sign it again: hubpkg sign {target}")
 
 
 def _same(partial: Path, target: Path) -> bool:

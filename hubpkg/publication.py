@@ -11,7 +11,7 @@ from typing import Any
 
 from hubpkg import assets, cards, documents, manifest, repository, revision, upload, verification
 from hubpkg.checkout import ASSETS, Checkout
-from hubpkg.errors import InvalidDocumentError
+from hubpkg.errors import HubpkgError, InvalidDocumentError
 from hubpkg.lint import engine
 from hubpkg.lint.configuration import Configuration
 from hubpkg.lint.rules import Options, Target
@@ -19,7 +19,7 @@ from hubpkg.lint.source import Card
 from hubpkg.transport import Policy
 from hubpkg.verification import Verification
 
-SUFFIX = ".pull-request.md"  # of the text, which lies beside the package
+SUFFIX = ".pull-request.txt"  # of the text, which lies beside the package
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,8 @@ def publish(order: Order) -> tuple[Verification, dict[str, Any] | None]:
         return checked, None
     contents = _contents(order.package)
     repository.check_name(contents["uid"], f"{manifest.NAME}: uid")
+    if order.to and Path(order.to).resolve().is_relative_to(order.package.resolve()):
+        raise HubpkgError(f"--to: expected a place outside the package, found {order.to}")
     hub = order.hub and Checkout(order.hub, order.branch or f"add-{contents['uid'].replace('/', '-')}")
     place = upload.destination(order.to, order.policy) if order.to else None
     base = order.base or (place and place.base) or contents["card"]["asset-base-url"]

@@ -74,8 +74,8 @@ def make(package: Path, pictures: Pictures = lambda _: {}) -> tuple[Path, Verifi
         OSError: the report can't be written; an earlier one stays.
     """
     verified = verify(package)
-    if not (package / manifest.NAME).is_file():
-        raise HubpkgError(f"{package}: expected a package's folder, found no {manifest.NAME} in it")
+    if not (package / manifest.NAME).is_file() or (package / manifest.NAME).is_symlink():
+        raise HubpkgError(f"{package}: expected a package's folder, found no {manifest.NAME} in it, or a link")
     contents = manifest.read(package / manifest.NAME)
     path = path_of(package)
     pages.write(path, render(package, contents, verified, pictures=pictures))

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from hubpkg import assembly, manifest, package, signature
+from hubpkg import assembly, manifest, package
 from hubpkg import report as reports
 
 
@@ -29,7 +29,7 @@ def revise(
         HubpkgError: it would not verify; the package is as it was.
     """
     folder = folder.resolve()  # a link's place is not the package's
-    signed, before = signature.path_of(folder), (folder / manifest.NAME).read_bytes()
+    before = (folder / manifest.NAME).read_bytes()
     with package.output(folder.parent, folder.name, report) as partial:
         shutil.copytree(folder, partial)
         for name in removed:
@@ -40,10 +40,8 @@ def revise(
         package.put_in_place(partial, folder, report)
     if (folder / manifest.NAME).read_bytes() == before:
         return
-    if signed.exists():
-        report(f"{signed}: is over the package as it was before; sign it again: hubpkg sign {folder}")
     if (page := reports.path_of(folder)).exists():
-        report(f"{page}: shows the package as it was before; make it again: hubpkg report {folder}")
+        report(f"{page}: shows the package as it was before; make it again, without images: hubpkg report {folder}")
 
 
 def recover(folder: Path, report: Callable[[str], None]) -> None:

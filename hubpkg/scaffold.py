@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hubpkg import card, documents
+from hubpkg import card, documents, spec
 from hubpkg.errors import HubpkgError
 
 QUESTIONS = ("title", "summary", "author", "user-id", "publisher", "license")  # keys of model.yaml that are asked for
@@ -84,9 +84,9 @@ def _defaults(name: str) -> dict[str, Any]:
         "backbone-name": name,
         "module-type": "cv",
         "fine-tunable": True,
-        "model-version": "1.0",
+        "model-version": "2.8",  # as the hub has it: the release of MindSpore that the model is for
         "author": "anonymous",
-        "user-id": "anonymous",
+        "user-id": spec.ANONYMOUS,
         "publisher": "anonymous",
         "repo-link": f"https://example.com/anonymous/models/tree/main/{name}",
         "asset-base-url": "https://example.com/anonymous/assets/",

@@ -5,7 +5,7 @@ import mimetypes
 import shutil
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -22,6 +22,7 @@ _LOOK_SECONDS = 0.5  # between two looks for changes, at least
 _SHARE = 10  # times as long as a look takes, too
 # What browsers would rather put on the disk than show.
 _TEXT = frozenset({".csv", ".jsonl", ".md", ".py", ".sig", ".yaml"})
+_SANDBOX = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 
 
 class Watcher:
@@ -85,7 +86,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self, *, body: bool) -> None:
         # A page of another site may have its name lead here, and read what is shown: it is not told.
-        if self.headers.get("Host", "").rpartition(":")[0] not in (HOST, "localhost"):
+        if self.headers.get("Host", "").partition(":")[0] not in (HOST, "localhost"):
             self.send_error(HTTPStatus.MISDIRECTED_REQUEST)
             return
         name = unquote(urlsplit(self.path).path, errors="replace").removeprefix("/") or "index.html"
@@ -110,22 +111,24 @@ class _Handler(BaseHTTPRequestHandler):
             kind += "; charset=utf-8"
         if isinstance(content, Path):
             with content.open("rb") as file:
-                self._head(kind, content.stat().st_size)
+                # Files of packages are others': what a browser would run in them it runs in no page's name.
+                self._head(kind, content.stat().st_size, {"Content-Security-Policy": _SANDBOX})
                 if body:
                     shutil.copyfileobj(file, self.wfile)
             return
         data = content()
-        self._head(kind, len(data))
+        self._head(kind, len(data), {})
         if body:
             self.wfile.write(data)
 
-    def _head(self, kind: str, size: int) -> None:
+    def _head(self, kind: str, size: int, more: Mapping[str, str]) -> None:
         self.send_response(HTTPStatus.OK)
         for name, value in {
             "Content-Type": kind,
             "Content-Length": str(size),
             "Cache-Control": "no-cache",
             "X-Content-Type-Options": "nosniff",
+            **more,
         }.items():
             self.send_header(name, value)
         self.end_headers()

@@ -199,7 +199,7 @@ def _stamp(paths: Iterable[Path]) -> Stamp:
 
 def _packaged(folder: Path, stamp: Stamp, script: str) -> Entry:
     verified = verify(folder)
-    if not (folder / manifest.NAME).is_file():
+    if not (folder / manifest.NAME).is_file() or (folder / manifest.NAME).is_symlink():
         raise HubpkgError(verified.checks[0].detail)
     contents = manifest.read(folder / manifest.NAME)
     uid = contents["uid"]
@@ -276,8 +276,8 @@ def _carded(root: Path, path: Path, stamp: Stamp, script: str) -> Entry:
         "model": text["model-name"] or parts[-1],
         "dataset": _printable(_words(sets.value)) if sets else "",
         "task": text["module-type"],
-        "publisher": parts[0] if len(parts) > 2 else "",  # noqa: PLR2004 - <publisher>/<version>/<card>
-        "version": parts[1] if len(parts) > 2 else "",  # noqa: PLR2004 - as above
+        "publisher": parts[-3] if len(parts) > 2 else "",  # noqa: PLR2004 - <publisher>/<version>/<card>
+        "version": parts[-2] if len(parts) > 2 else "",  # noqa: PLR2004 - as above
         "updated": f"{updated[1]}-{int(updated[2]):02d}-{int(updated[3]):02d}" if updated else "",
         "license": text["license"],
         "summary": text["summary"],

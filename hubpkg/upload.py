@@ -45,6 +45,8 @@ def destination(where: str, policy: Policy) -> Destination:
         return _Store(where)
     if re.match(r"https?://", where, re.IGNORECASE):
         return _Server(where, policy)
+    if "://" in where:
+        raise HubpkgError(f"--to: expected a folder, s3://BUCKET/PREFIX or an https URL, found {where}")
     return _Folder(Path(where))
 
 

@@ -119,7 +119,7 @@ def refused(package, hub, pattern, **options):
     with pytest.raises(HubpkgError, match=pattern):
         publish(package, hub, **options)
     assert state(hub) == before
-    assert not list(package.parent.glob("*.pull-request.md"))
+    assert not list(package.parent.glob("*.pull-request.txt"))
 
 
 def test_another_s_card_is_never_overwritten(package, hub):
@@ -145,6 +145,14 @@ def test_a_chinese_card_of_another_s_is_not_overwritten_either(package, hub):
     write(hub, CHINESE, "# Theirs\n")
     commit(hub)
     refused(package, hub, "another's", replace=True)
+    git(hub, "rm", "--quiet", CHINESE)
+    commit(hub)
+    Path(publish(package, hub)["pull_request"]).unlink()
+    git(hub, "merge", "--quiet", BRANCH)
+    git(hub, "branch", "--delete", BRANCH)
+    write(hub, CHINESE, "# T\n\n---\nuser-id: somebody\n---\n")
+    commit(hub)
+    refused(package, hub, "found somebody's; hubpkg overwrites none", replace=True)
 
 
 def test_a_branch_that_is_another_is_left_alone(package, hub):

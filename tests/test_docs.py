@@ -145,7 +145,7 @@ def test_the_readme_works_and_fits_a_screen(place, capsys):
     page = ROOT / "README.md"
     make_hub(place / "hub")
     follow(page, capsys)
-    assert (place / "site/anonymous/1.0/leaf_digits.report.html").is_file()
+    assert (place / "site/anonymous/2.8/leaf_digits.report.html").is_file()
     assert len(page.read_text(encoding="utf-8").splitlines()) <= 65
     assert "![" in page.read_text(encoding="utf-8")
 
@@ -166,7 +166,7 @@ def test_the_publisher_s_page_works(place, capsys):
     contents = manifest.read(place / "dist/leaf_digits" / manifest.NAME)
     assert contents["published"] is True
     assert (place / "cards/huggingface/README.md").is_file()
-    assert (place / "dist/leaf_digits.pull-request.md").is_file()
+    assert (place / "dist/leaf_digits.pull-request.txt").is_file()
 
 
 def test_the_maintainer_s_page_works(place, capsys):

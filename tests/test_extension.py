@@ -2,6 +2,7 @@
 
 import math
 import re
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -83,6 +84,7 @@ def test_an_unknown_dataset_names_those_that_the_extension_has():
     ("body", "expected"),
     [
         ("return open('nowhere')", "rows, test: expected its samples, found FileNotFoundError: "),
+        ("raise SystemExit(0)", "rows, test: expected its samples, found SystemExit: 0"),
         ("return 3", "rows, test: expected what from_rows, from_array or from_files give, found int"),
         (
             "return from_rows([[1.0]], [0, 1], '')",
@@ -218,6 +220,7 @@ def test_a_metric_that_some_resample_has_no_value_of_has_no_interval(monkeypatch
         (extensions.Metric(lambda *_: None), "x.py: it: expected a number, found NoneType"),
         (extensions.Metric(lambda *_: True), "x.py: it: expected a number, found bool"),
         (extensions.Metric(lambda *_: np.zeros(2)), "x.py: it: expected a number, found ndarray"),
+        (extensions.Metric(lambda *_: sys.exit(0)), "x.py: it: expected a number, found SystemExit: 0"),
         (extensions.Metric(lambda labels, _: labels[9]), "x.py: it: expected a number, found IndexError: "),
         (extensions.Metric(lambda labels, _: labels.sort()), "x.py: it: expected a number, found ValueError: "),
         (

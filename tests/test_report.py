@@ -285,3 +285,10 @@ def test_a_page_s_script_is_the_only_one_that_may_run():
     assert "connect-src" not in text
     asking = pages.render("site.html.j2", values | {"page_suffix": ""}, "a", connects=True)
     assert "connect-src 'self'" in Page(asking).policy
+
+
+def test_a_manifest_that_is_a_link_is_not_followed(package, tmp_path):
+    elsewhere = (package / "hubpkg.json").rename(tmp_path / "elsewhere.json")
+    (package / "hubpkg.json").symlink_to(elsewhere)
+    with pytest.raises(HubpkgError, match=r"found no hubpkg.json in it, or a link"):
+        report.make(package)

@@ -78,12 +78,12 @@ def init(name, *, start=None, ask=None, **given):
     )
 
 
-@pytest.mark.parametrize("name", ["tiny", "3d-net.v2"])
+@pytest.mark.parametrize("name", ["tiny", "3d-net.v2", "123", "no"])
 def test_what_is_written_is_a_model_of_python_that_parses(place, name):
     made = init(name)
     assert made.missing == ()
     read = spec.read_spec(name)
-    assert (read.folder, read.uid) == (made.folder, f"anonymous/1.0/{name}_digits")
+    assert (read.folder, read.uid) == (made.folder, f"anonymous/2.8/{name}_digits")
     for file in made.folder.glob("*.py"):
         tree = ast.parse(file.read_text(encoding="utf-8"))
         imported = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}

@@ -77,8 +77,10 @@ def test_all_of_the_site_is_there(server, path, kind):
 
 def test_a_package_s_files_are_the_very_bytes(server, folder):
     (checkpoint,) = (folder / "tiny_digits").glob("*.ckpt")
-    _, body = ask(server, f"/lab/2.8/tiny_digits/{checkpoint.name}")
+    response, body = ask(server, f"/lab/2.8/tiny_digits/{checkpoint.name}")
     assert body == checkpoint.read_bytes()
+    # Were it a page with a script, that would run nowhere near the site's.
+    assert response.headers["Content-Security-Policy"].startswith("sandbox; default-src 'none'; ")
 
 
 @pytest.mark.parametrize(

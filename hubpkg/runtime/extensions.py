@@ -147,7 +147,7 @@ def _reader(place: str, name: str, source: Source) -> Callable[[str, Path | None
             images = source.read(split, data_dir)
         except HubpkgError as error:
             raise HubpkgError(f"{place}: {name}, {split}: {error}") from None
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise HubpkgError(f"{place}: {name}, {split}: expected its samples, found {_told(error)}") from error
         if not isinstance(images, Images):
             raise HubpkgError(
@@ -184,7 +184,7 @@ def _arrays(predictions: Iterable[Record], recipe: Mapping[str, Any]) -> tuple[A
 def _value(where: str, metric: Metric, labels: Array, outputs: Array) -> float:
     try:
         found = metric.function(labels, outputs)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise HubpkgError(f"{where}: expected a number, found {_told(error)}") from error
     if isinstance(found, bool) or not isinstance(found, (int, float, np.integer, np.floating)):
         raise HubpkgError(f"{where}: expected a number, found {type(found).__name__}")

@@ -1,5 +1,6 @@
 """Weights in other frameworks' files, read as arrays, and the logits of the network that they were trained in."""
 
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from hubpkg.errors import CheckpointError, HubpkgError
 from hubpkg.runtime import framework
 
 Array = NDArray[Any]
+_SAFE_TORCH = (2, 6)  # the first whose weights_only runs no code that a file holds
 _PYTORCH = (".pth", ".pt", ".bin")
 
 
@@ -54,6 +56,11 @@ def _read_pytorch(path: Path, within: Sequence[str]) -> dict[str, Array]:
             f"{path}: expected torch, which reads PyTorch's files, found none; install it, or save the weights with "
             "safetensors.torch.save_file where it is"
         ) from None
+    if tuple(map(int, re.findall(r"\d+", torch.__version__)[:2])) < _SAFE_TORCH:
+        raise HubpkgError(
+            f"{path}: expected torch 2.6 or later, as earlier ones can run code that a file holds "
+            f"(CVE-2025-32434), found {torch.__version__}; install a later one, or save the weights as safetensors"
+        )
     try:
         data = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # noqa: BLE001 - what it raises on a damaged or malicious file is not documented
@@ -68,7 +75,10 @@ def _read_pytorch(path: Path, within: Sequence[str]) -> dict[str, Array]:
     if not isinstance(data, dict) or not all(isinstance(value, torch.Tensor) for value in data.values()):
         keys = ", ".join(map(str, list(data)[:5])) if isinstance(data, dict) else type(data).__name__
         raise CheckpointError(f"{path}: expected tensors by their names, found {keys}")
-    return {str(name): (value.float() if value.is_floating_point() else value).numpy() for name, value in data.items()}
+    return {
+        str(name): (value.float() if value.is_floating_point() else value).detach().numpy()
+        for name, value in data.items()
+    }
 
 
 def joined(weights: Mapping[str, Array], plan: Mapping[str, Sequence[str]]) -> dict[str, Array]:
@@ -131,7 +141,7 @@ def reference_logits(name: str, weights: Mapping[str, Array], classes: int, batc
         network.load_state_dict(adapt(state, network) if adapt else state)
         with torch.no_grad():
             logits: Array = network.eval()(torch.from_numpy(batch)).numpy()
-    except RuntimeError as error:
+    except (RuntimeError, TypeError, ValueError, KeyError) as error:
         told = str(error).strip().partition("\n")[0]
         raise CheckpointError(f"timm's {name}: expected its weights, found {told}") from None
     return logits
