@@ -41,8 +41,8 @@ def main(arguments: list[str]) -> int:
         hubpkg = str(set_up("build") / "hubpkg")
         os.execv(hubpkg, [hubpkg, *rest])
     if command == "test":
-        # pytest runs last, so that its closing line ends the output; a part of the suite says nothing about coverage.
-        whole = ["--cov", "--numprocesses=2", "--dist=loadfile"]
+        # pytest runs last, so that its closing line ends the output.
+        whole = ["--numprocesses=2", "--dist=loadfile"]
         tools = [["ruff", "check"], ["ruff", "format", "--check"], ["mypy"], ["pytest", *(rest or whole)]]
         commands = set_up("dev")
         return max([run(commands / tool, *options) for tool, *options in tools])

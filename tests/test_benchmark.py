@@ -132,7 +132,10 @@ def test_a_sweep_of_batch_sizes_is_shown_as_a_table(hubpkg, tmp_path):
         (["--image-size", "1.5"], ["--image-size: invalid whole number above 0 value: '1.5'"]),
         (["--jit-level", "O3"], ["'O3'", "O0", "O2"]),
         (["--precision", "int8"], ["'int8'", "float16"]),
-        (["--dataset", "none"], ["--dataset: expected one of digits, fashion-mnist, imagenet2012, found 'none'"]),
+        (
+            ["--dataset", "none"],
+            ["--dataset: expected one of digits, fashion-mnist, imagefolder, imagenet2012, found 'none'"],
+        ),
         (["--out", __file__], [f"{__file__}: ", "File exists"]),
     ],
 )

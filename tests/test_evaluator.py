@@ -219,10 +219,6 @@ def test_workers_leave_damaged_images_out_too(hubpkg, models, tmp_path):
         recipe = recipe.replace(old, new)
     recipe = recipe.replace("mean: [0.5]", "mean: [0.5, 0.5, 0.5]").replace("std: [0.5]", "std: [0.5, 0.5, 0.5]")
     (small / "recipes" / "imagefolder.yaml").write_text(recipe, encoding="utf-8")
-    described = (small / "model.yaml").read_text(encoding="utf-8")
-    (small / "model.yaml").write_text(
-        described.replace("  digits: {}", "  digits: {}\n  imagefolder: {}"), encoding="utf-8"
-    )
     for name in ("a", "b"):
         (tmp_path / "images" / "val" / name).mkdir(parents=True)
         for index in range(4):

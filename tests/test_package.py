@@ -315,7 +315,7 @@ def test_a_checkpoint_that_does_not_fit_is_refused(name, words, hubpkg, bad_chec
     ("arguments", "words"),
     [
         (["xcit_smal"], ["unknown model 'xcit_smal'", "xcit_small"]),
-        ([SMALL, "--dataset", "digit"], ["digits, fashion-mnist, imagenet2012", "'digit'"]),
+        ([SMALL, "--dataset", "digit"], ["digits, fashion-mnist, imagefolder, imagenet2012", "'digit'"]),
         ([SMALL, "--dataset", "imagenet2012"], ["--data-dir", "val/<synset>/*.JPEG"]),
         ([SMALL, "--dataset", "imagenet2012", "--data-dir", "nowhere"], ["found none at nowhere"]),
         ([SMALL, "--asset-base-url", "ftp://x"], ["asset-base-url"]),
@@ -429,6 +429,7 @@ def test_prose_runs_no_stage_again_and_litter_is_not_packed(own_model, hubpkg, t
         "model.yaml",
         "recipes",
         "training.svg",
+        "weights.yaml",
         "xcit_small_network.py",
     ]
 
@@ -521,9 +522,6 @@ def image_folder(tmp_path_factory, models):
         damaged = data / part / "light" / "01.jpg"
         damaged.write_bytes(damaged.read_bytes()[:300])
     shutil.copytree(models / SMALL, ours)
-    description = ours / "model.yaml"
-    text = description.read_text(encoding="utf-8")
-    description.write_text(text.replace("  digits: {}", "  digits: {}\n  imagefolder: {}"), encoding="utf-8")
     recipe = yaml.safe_load((ours / "recipes" / "digits.yaml").read_text(encoding="utf-8"))
     three = {"mean": [0.5] * 3, "std": [0.5] * 3, "in_channels": 3}
     recipe |= {**three, "dataset": "imagefolder", "num_classes": 2, "batch_size": 4}

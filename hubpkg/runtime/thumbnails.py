@@ -3,11 +3,13 @@
 import io
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
 from hubpkg.errors import HubpkgError
 from hubpkg.runtime.datasets import Images
 
 SIDE = 96  # pixels, at most
-_DIMENSIONS = (1, 3)  # of a file's bytes, and of an image
+_CHANNELS_LAST = 3  # dimensions of an image; a file's bytes have one
 
 
 def make(images: Images, names: Sequence[str]) -> Mapping[str, bytes]:
@@ -21,8 +23,8 @@ def make(images: Images, names: Sequence[str]) -> Mapping[str, bytes]:
             continue
         try:
             data = images.read(index)
-            if data.ndim not in _DIMENSIONS:
-                continue
+            if data.ndim != (1 if images.encoded else _CHANNELS_LAST) or data.dtype != np.uint8:
+                continue  # rows of features, token ids
             if images.encoded:
                 picture = Image.open(io.BytesIO(data.tobytes())).convert("RGB")
             else:
