@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from hubpkg import arguments
@@ -25,7 +26,7 @@ _FINDING, _INTERRUPTED, _PIPE_CLOSED = 1, 130, 141
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command in ``argv`` (default: the process's); give the exit status."""
-    _prepare()
+    interrupts = _prepare()
     options = arguments.parser(_COMMANDS).parse_args(argv)
     options.arguments = sys.argv[1:] if argv is None else list(argv)
     try:
@@ -36,39 +37,54 @@ def main(argv: Sequence[str] | None = None) -> int:
             _check_workers(options)
             status: int = options.run(options)
         sys.stdout.flush()
-    except HubpkgError as error:
-        _say(f"hubpkg: error: {error}")
-    except ModuleNotFoundError as error:
-        _say(
-            f"hubpkg: error: expected the module {error.name}, which this command needs, found none; install it with: "
-            "pip install 'hubpkg[build]', or 'hubpkg[runtime]' beside a MindSpore of your own"
-        )
     except BrokenPipeError:  # whoever read the output has had enough of it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _PIPE_CLOSED
-    except OSError as error:
+    except (Exception, KeyboardInterrupt) as error:
+        # After an interrupt each error is told as one: imports, native code and worker processes turn it into others.
+        if interrupts or isinstance(error, KeyboardInterrupt):
+            _say(f"hubpkg: interrupted{'; finished stages are kept' if options.run in _WITH_STAGES else ''}")
+            return _INTERRUPTED
+        if (reason := _reason(error)) is None:
+            raise
+        _say(f"hubpkg: error: {reason}")
+        return arguments.UNUSABLE
+    return status
+
+
+def _reason(error: BaseException) -> str | None:
+    """What a person has to know of ``error``; None if it is a defect of hubpkg, for which its traceback is wanted."""
+    if isinstance(error, HubpkgError):
+        return str(error)
+    if isinstance(error, ModuleNotFoundError):
+        return (
+            f"expected the module {error.name}, which this command needs, found none; install it with: "
+            "pip install 'hubpkg[build]', or 'hubpkg[runtime]' beside a MindSpore of your own"
+        )
+    if isinstance(error, OSError):
         hint = "free some space, here or where HUBPKG_CACHE points, and " if error.errno == errno.ENOSPC else ""
-        file = error.filename2 or error.filename or "writing"
-        _say(f"hubpkg: error: {file}: {error.strerror}; {hint}run the command again")
-    except KeyboardInterrupt:
-        _say("hubpkg: interrupted; finished stages are kept")
-        return _INTERRUPTED
-    else:
-        return status
-    return arguments.UNUSABLE
+        return f"{error.filename2 or error.filename or 'writing'}: {error.strerror}; {hint}run the command again"
+    return None
 
 
-def _prepare() -> None:
-    """Set up the process: its streams, its signals, and how much MindSpore says."""
+def _prepare() -> list[int]:
+    """Set up the process: its streams, its signals, and how much MindSpore says; gives the signals that will come."""
     for stream in (sys.stdout, sys.stderr):  # a terminal of another encoding shows what it can
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    received: list[int] = []
+
+    def interrupt(number: int, _: FrameType | None) -> None:
+        received.append(number)
+        raise KeyboardInterrupt
+
     # MindSpore, once it has compiled, answers Ctrl-C by sending itself SIGTERM: both are an interruption. So is closing
-    # the terminal, unless nohup has it ignored.
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    # the terminal. What a shell or nohup has ignored stays so.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) != signal.SIG_IGN:
-            signal.signal(number, signal.default_int_handler)
+            signal.signal(number, interrupt)
     os.environ.setdefault("GLOG_v", "4")  # MindSpore raises its errors too; its log would only say them twice
+    return received
 
 
 def _check_workers(options: argparse.Namespace) -> None:
@@ -683,3 +699,5 @@ _COMMANDS: Mapping[str, arguments.Command] = {
     "cache": _cache,
     "completion": _completion,
 }
+
+_WITH_STAGES = (_build, _train, _evaluate, _benchmark, _verify)

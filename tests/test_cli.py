@@ -132,3 +132,33 @@ def test_what_others_wrote_does_not_steer_the_terminal(hubpkg):
 def test_days_are_for_prune_alone(hubpkg, tmp_path):
     done = hubpkg("cache", "list", "--days", "3", env={"HUBPKG_CACHE": str(tmp_path)})
     assert (done.returncode, done.stderr) == (2, "hubpkg: error: --days: expected it with prune, found it with list\n")
+
+
+IN_A_NAME = """
+import os, signal, sys
+from hubpkg import cli, package
+
+class Part:
+    def __set_name__(self, owner, name):
+        os.kill(os.getpid(), getattr(signal, sys.argv[1]))
+
+def build(*_):
+    type("Whole", (), {"part": Part()})
+
+package.build = build
+sys.exit(cli.main(["build", "xcit_small"]))
+"""
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_an_interrupt_that_python_turns_into_another_error_is_told_as_one(name, models, tmp_path):
+    # Python before 3.12 makes a RuntimeError of it: so may each import of a module with an enum in it.
+    done = subprocess.run(
+        [sys.executable, "-c", IN_A_NAME, name],
+        env={**os.environ, "HUBPKG_MODELS": str(models), "HUBPKG_CACHE": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (130, "")
+    assert done.stderr == "hubpkg: interrupted; finished stages are kept\n"
