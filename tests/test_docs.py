@@ -269,8 +269,9 @@ def test_each_command_in_the_docs_that_has_placeholders_works(place, models, pac
         if line in LEFT_OUT or WORKERS.search(line):
             continue
         name = line.split()[1]
-        line = re.sub(r"\w+", lambda word: {**named, **files[name]}.get(word[0], word[0]), line)
-        run(f"{line} {' '.join(small if name == 'train' else ())}", capsys)
+        names = {**named, **files[name]}
+        words = "".join(names.get(word, word) for word in re.split(r"\b", line))
+        run(f"{words} {' '.join(small if name == 'train' else ())}", capsys)
         ran.append(name)
     assert ran == ["train", "train", "train", "export", "evaluate", "convert"]
 
