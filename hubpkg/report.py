@@ -30,6 +30,7 @@ _PICTURES = {
     ".svg": "image/svg+xml",
     ".webp": "image/webp",
 }
+_RUN = frozenset({".htm", ".html", ".svg", ".xht", ".xhtml", ".xml"})  # files whose scripts browsers run
 _METRICS = {"top1": "Top-1 accuracy", "top5": "Top-5 accuracy"}
 
 Pictures = Callable[[Sequence[str]], Mapping[str, bytes]]
@@ -137,9 +138,11 @@ class _Files:
     handed_on: bool
 
     def link(self, file: str) -> str | None:
-        """The link to ``file``; None if the manifest does not list it, or it is not there."""
+        """The link to ``file``; None if the manifest does not list it, it is not there, or it could run a script."""
         known = self.handed_on and (file in self.listed or file == manifest.NAME)
-        return f"{self.name}/{quote(file)}" if known else None
+        # Not all hosts of sites can be told to run nothing in the page that it would open as.
+        runs = Path(file).suffix.lower() in _RUN
+        return f"{self.name}/{quote(file)}" if known and not runs else None
 
     def path(self, file: str) -> Path | None:
         """Where ``file`` is; None if it is not listed, or no plain file in the package."""

@@ -86,7 +86,7 @@ def opened(browser):
 
 
 def names(page):
-    return page.locator("#rows th a").all_inner_texts()
+    return page.locator("#rows th a:first-child").all_inner_texts()
 
 
 def test_search_answers_each_letter(opened, url):
@@ -144,6 +144,27 @@ def test_heads_of_columns_sort_both_ways_and_say_so(opened, url):
     page.get_by_role("button", name="Model", exact=True).click()
     assert names(page)[0] == "evil_card"
     assert page.locator("th[aria-sort]").count() == 1
+
+
+def test_an_address_with_any_order_shows_what_it_is_sorted_by(opened, url):
+    page = opened(f"{url}#sort=-path")
+    assert page.get_by_label("Sort by").input_value() == "-path"
+    assert names(page)[0] == f"net{CARDS - 1}_mnist"
+    for odd in ("--path", "-words", "x"):
+        page.evaluate(f"location.hash = 'sort={odd}'")
+        page.wait_for_function("document.getElementById('sort').value === '-updated'")
+        page.evaluate("location.hash = 'sort=-path'")
+        page.wait_for_function("document.getElementById('sort').value === '-path'")
+
+
+def test_a_chinese_card_is_a_link_beside_its_english_one(opened, tmp_path):
+    drawn.card(tmp_path / "cards", "a/1/one")
+    drawn.card(tmp_path / "cards", "a/1/one_cn", summary="一个网络")
+    site.write(site.read(tmp_path / "cards"), tmp_path / "site", print)
+    page = opened((tmp_path / "site" / "index.html").as_uri())
+    assert names(page) == ["one"]
+    page.get_by_role("link", name="中文: one").click()
+    page.wait_for_url("**/one_cn.report.html")
 
 
 def test_more_are_shown_when_asked_for_and_the_keys_go_on_there(opened, url):
