@@ -4,6 +4,7 @@ import base64
 import hashlib
 import json
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -14,7 +15,7 @@ import drawn
 import pytest
 from forging import read_manifest
 
-from hubpkg import pages, predictions, report, verification
+from hubpkg import assembly, mistakes, pages, predictions, report, verification
 from hubpkg.errors import HubpkgError
 from hubpkg.predictions import Prediction
 
@@ -216,18 +217,30 @@ def test_metrics_of_another_kind_have_no_sections_of_classes(package):
     assert found == ["figures", "latency", "training", "environment", "checks", "files", "card"]
 
 
-def test_pictures_of_mistakes_are_put_in_where_they_are_at_hand(package, text):
-    asked = []
+def test_pictures_of_mistakes_are_shown_where_the_package_has_them(package, text, tmp_path):
+    assert "The package holds no pictures of them." in text
+    copy = shutil.copytree(package, tmp_path / package.name)
+    first, *others = re.findall(r'<th scope="row">(\d{4})</th>', text)
+    assert 0 < len(others) < 24
+    right = next(name for name in map("{:04d}".format, range(360)) if name not in {first, *others})
+    mistakes.write(copy / mistakes.FILE, {first: PNG, right: PNG + b"of another"})
+    assembly.finish(copy, read_manifest(copy))
+    shown = rendered(copy)
+    assert shown.count('src="data:image/png;base64,') == 1
+    assert f'alt="The image {first}"' in shown
+    assert 'href="tiny_digits/evidence/mistakes.json"' in shown
+    assert f'<th scope="row">{first}</th>' not in shown
 
-    def pictures(names):
-        asked.extend(names)
-        return {names[0]: b"\x89PNG"}
 
-    shown = rendered(package, pictures=pictures)
-    assert 'src="data:image/png;base64,iVBORw=="' in shown
-    assert f'alt="The image {asked[0]}"' in shown
-    assert 0 < len(asked) <= 24
-    assert f'<th scope="row">{asked[0]}</th>' in text  # else their names are
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+@pytest.mark.parametrize(
+    "raw", [b"", b"{", b"[]", b"{}", b'{"images": 3}', b'{"images": {"a": 3}}', b'{"images": {"a": "-"}}', b"[" * 10**5]
+)
+def test_what_is_no_file_of_pictures_shows_none(raw):
+    assert mistakes.read(raw) == {}
+    assert mistakes.read(b'{"images": {"a": "PHN2Zz48L3N2Zz4="}}') == {}  # not PNG
 
 
 def test_it_lies_beside_the_package_and_is_written_only_if_it_changed(package, tmp_path):
