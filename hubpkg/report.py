@@ -308,6 +308,8 @@ def _median(values: Sequence[float]) -> float:
 
 def _calibrated(found: Diagnosis) -> dict[str, Any]:
     calibration = found.calibration
+    if calibration is None:
+        return {"calibration": None, "classes": found.classes}
     points = [
         (each.confidence, each.accuracy.percent / 100, each.accuracy.low / 100, each.accuracy.high / 100)
         for each in calibration.bins

@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from html.parser import HTMLParser
 from urllib.parse import unquote
 
@@ -195,7 +196,10 @@ def test_absurd_evidence_makes_a_report_too(tmp_path):
     for logits in ((1e308, *[-1e308] * 5), (0.0,) * 6, (1e308,) * 6):
         drawn_again = [Prediction(name, 7, (0, 1, 2, 3, 10**30), logits[:5], logits[5]) for name in "ab"]
         predictions.write(package / predictions.FILE, drawn_again)
-        assert "Mistakes" in report.render(package, contents, verified)
+        assert "The evidence can't tell how sure" in report.render(package, contents, verified)
+        summed = [replace(each, log_sum=max(1e308, logits[0])) for each in drawn_again]
+        predictions.write(package / predictions.FILE, summed)
+        assert "Its expected calibration error is" in report.render(package, contents, verified)
 
 
 def test_a_thousand_classes_stay_readable(tmp_path):
@@ -203,7 +207,7 @@ def test_a_thousand_classes_stay_readable(tmp_path):
     assert 'class="matrix"' not in text
     assert "Of 1,000 classes, these pairs are confused most." in text
     assert "over 1,000 classes; those with the least are named" in text
-    assert "The evidence can't tell" in text or "give or take" in text
+    assert re.search(r"Its expected calibration error is <strong>\d+\.\d %</strong>.*in 10 equal steps of con", text)
     assert len(text) < 250_000
 
 
