@@ -1,7 +1,6 @@
 """Report and site in headless Chromium: clicks, keys, widths, the dark, and what a screen reader needs."""
 
 import re
-import shutil
 import threading
 
 import drawn
@@ -10,17 +9,13 @@ import pytest
 from hubpkg import report, site
 from hubpkg.server import Server
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 CARDS = 150  # more than are shown at once
 DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 800}
 PACKAGE = "lab/2.8/tiny_digits.report.html"
 CARD = "mindspore/1.9/net007_mnist.report.html"
 WIDE, EVIL = "lab/2.8/wide_imagenet.report.html", "else/1.0/evil_card.report.html"
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed, or not called chromium"),
-]
+pytestmark = pytest.mark.browser
 
 
 @pytest.fixture(scope="module")
@@ -48,17 +43,6 @@ def url(folder):
     yield server.url
     server.shutdown()
     thread.join()
-
-
-@pytest.fixture(scope="module")
-def browser():
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        # As root, Chromium has no sandbox.
-        launched = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield launched
-        launched.close()
 
 
 @pytest.fixture
