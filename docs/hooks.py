@@ -41,6 +41,11 @@ def on_page_markdown(markdown: str, *, page: Any, **_: Any) -> str:
     return markdown
 
 
+def on_post_page(output: str, **_: Any) -> str:
+    """Name the theme's search, which it leaves without a name for a screen reader."""
+    return output.replace('role="dialog"', 'role="dialog" aria-label="Search"')
+
+
 def pages() -> dict[str, str]:
     """Each page that is made, by its name: those of the repository's root, the command line, the schemas."""
     readme = (ROOT / "README.md").read_text(encoding="utf-8").replace("](docs/", "](")
@@ -75,7 +80,7 @@ def schemas() -> str:
         schema = json.loads(file.read_text(encoding="utf-8"))
         name = file.name.removesuffix(".schema.json")
         text += [f"## {schema['title']} {{#{name}}}\n", f"{schema['description']}\n"]
-        text += ["| key | is | needed | |", "|---|---|---|---|"]
+        text += ["| key | is | needed | meaning |", "|---|---|---|---|"]
         text += [f"| {' | '.join(row)} |" for row in _rows(schema, file.name, "")]
         text.append("")
     return "\n".join(text)

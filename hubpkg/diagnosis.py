@@ -11,7 +11,6 @@ from hubpkg.predictions import Prediction
 
 BINS = 10  # of confidence
 MISTAKES = 24  # that are kept
-UNSURE = 0.05  # of confidence, the mean over the images, from which on the evidence can't tell calibration
 
 
 @dataclass(frozen=True)
@@ -43,29 +42,18 @@ class Bin:
 
 @dataclass(frozen=True)
 class Calibration:
-    """How sure the network is, and how often it is right then.
-
-    Confidence is the softmax of the first class's logit. The evidence holds six logits of an image. Where there are
-    more classes, the others' are at most the sixth, and so confidence lies between two bounds; the middle is taken.
+    """How sure the network is, and how often it is right then. Confidence is the softmax of the first class's logit.
 
     Attributes:
         bins: of equal width over 0 to 1.
         error: the expected calibration error (C. Guo and others, On Calibration of Modern Neural Networks, 2017): the
             mean distance of a bin's accuracy from its confidence, weighted by images; from 0 to 1.
         confidence: the mean over the images.
-        unsure: by how much confidence may lie beside the middle, the mean over the images, and so the error too; 0
-            where all logits are known.
     """
 
     bins: tuple[Bin, ...]
     error: float
     confidence: float
-    unsure: float
-
-    @property
-    def is_known(self) -> bool:
-        """Whether the evidence tells confidence closely enough to speak of calibration."""
-        return self.unsure <= UNSURE
 
 
 @dataclass(frozen=True)
@@ -93,7 +81,7 @@ class Diagnosis:
         images: how many there are.
         confusion: how many images with a label, first, were given a class, second.
         by_class: the accuracy on each class that has images, by label.
-        calibration: how sure the network is, and how often it is right then.
+        calibration: how sure the network is, and how often it is right then; None where the predictions can't tell.
         mistakes: those with the largest margins, falling.
     """
 
@@ -101,7 +89,7 @@ class Diagnosis:
     images: int
     confusion: Mapping[tuple[int, int], int]
     by_class: tuple[ClassAccuracy, ...]
-    calibration: Calibration
+    calibration: Calibration | None
     mistakes: tuple[Mistake, ...]
 
     @property
@@ -123,20 +111,21 @@ def diagnose(predictions: Iterable[Prediction], classes: int) -> Diagnosis:
     """
     confusion: Counter[tuple[int, int]] = Counter()
     sums = [[0.0, 0, 0] for _ in range(BINS)]  # confidence, images, right ones
-    unsure = 0.0
+    known = True
 
     def read() -> Iterable[Mistake]:
-        nonlocal unsure
+        nonlocal known
         for prediction in predictions:
             predicted = prediction.classes[0]
             confusion[prediction.label, predicted] += 1
-            low, high = confidence(prediction, classes)
-            middle = (low + high) / 2
-            unsure += (high - low) / 2
-            place = sums[min(int(middle * BINS), BINS - 1)]
-            place[0] += middle
-            place[1] += 1
-            place[2] += prediction.label == predicted
+            sure = confidence(prediction, classes)
+            if sure is None:
+                known = False
+            else:
+                place = sums[min(int(sure * BINS), BINS - 1)]
+                place[0] += sure
+                place[1] += 1
+                place[2] += prediction.label == predicted
             if prediction.label != predicted:
                 yield _mistake(prediction)
 
@@ -144,16 +133,17 @@ def diagnose(predictions: Iterable[Prediction], classes: int) -> Diagnosis:
     images = sum(confusion.values())
     if not images:
         raise ValueError("expected at least one prediction, found none")
-    return Diagnosis(
-        classes, images, confusion, _by_class(confusion), _calibration(sums, images, unsure / images), tuple(mistakes)
-    )
+    calibration = _calibration(sums, images) if known else None
+    return Diagnosis(classes, images, confusion, _by_class(confusion), calibration, tuple(mistakes))
 
 
-def confidence(prediction: Prediction, classes: int) -> tuple[float, float]:
-    """The least and the most that the softmax of the first class can be, from the logits that are known."""
-    known = [math.exp(logit - prediction.logits[0]) for logit in prediction.ranked]
-    others = max(0, classes - len(known))
-    return 1 / (math.fsum(known) + others * known[-1]), 1 / math.fsum(known)
+def confidence(prediction: Prediction, classes: int) -> float | None:
+    """The softmax of the first class's logit; None where neither the sum over all classes nor all logits are known."""
+    if prediction.log_sum is not None:
+        return math.exp(prediction.logits[0] - prediction.log_sum)
+    if len(prediction.ranked) < classes:
+        return None
+    return 1 / math.fsum(math.exp(logit - prediction.logits[0]) for logit in prediction.ranked)
 
 
 def _mistake(prediction: Prediction) -> Mistake:
@@ -174,7 +164,7 @@ def _by_class(confusion: Mapping[tuple[int, int], int]) -> tuple[ClassAccuracy, 
     )
 
 
-def _calibration(sums: Sequence[Sequence[float]], images: int, unsure: float) -> Calibration:
+def _calibration(sums: Sequence[Sequence[float]], images: int) -> Calibration:
     bins = tuple(
         Bin(
             index / BINS,
@@ -186,4 +176,4 @@ def _calibration(sums: Sequence[Sequence[float]], images: int, unsure: float) ->
         for index, (total, count, right) in enumerate(sums)
     )
     error = math.fsum(abs(right - total) for total, _, right in sums) / images
-    return Calibration(bins, error, math.fsum(total for total, _, _ in sums) / images, unsure)
+    return Calibration(bins, error, math.fsum(total for total, _, _ in sums) / images)

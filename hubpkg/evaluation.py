@@ -168,8 +168,9 @@ class Comparison:
 def compare(stored: Iterable[Record], rerun: Iterable[Record], tolerance: float) -> Comparison:
     """Compare predictions by image: equal classes, and other ranks only where logits lie within the tolerance.
 
-    If no logit moves by more than ``tolerance``, then neither does the n-th largest, and classes that change places
-    lie within twice the tolerance of each other; both are checked on the stored five. Both are gone through once, side
+    If no logit moves by more than ``tolerance``, then neither does the n-th largest, nor the logarithm of the sum of
+    their exponentials, and classes that change places lie within twice the tolerance of each other; all are checked on
+    what is stored. Both are gone through once, side
     by side: what is kept of them is what is not in the same order.
     """
     differing: list[str] = []
@@ -205,6 +206,8 @@ def _largest_move(old: Prediction, new: Prediction) -> float:
     was: Mapping[int, float] = dict(zip(old.classes, old.logits, strict=True))
     now: Mapping[int, float] = dict(zip(new.classes, new.logits, strict=True))
     moves = [abs(a - b) for a, b in zip(old.ranked, new.ranked, strict=False)]
+    if old.log_sum is not None and new.log_sum is not None:  # which moves no further than a logit does
+        moves.append(abs(old.log_sum - new.log_sum))
     moves += [abs(logit - now[c]) for c, logit in was.items() if c in now]
     # A class that is not among the five has at most the logit of the last one that is.
     moves += [logit - new.logits[-1] for c, logit in was.items() if c not in now]

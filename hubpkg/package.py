@@ -4,7 +4,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,12 +17,14 @@ from hubpkg import (
     cache,
     card,
     checkpoint,
+    diagnosis,
     documents,
     entrypoint,
     evaluation,
     evaluator,
     fetch,
     manifest,
+    mistakes,
     performance,
     predictions,
     report,
@@ -34,6 +36,7 @@ from hubpkg import (
 )
 from hubpkg.errors import CheckpointError, HubpkgError, IntegrityError
 from hubpkg.job import Job, check_writable
+from hubpkg.predictions import Prediction
 from hubpkg.spec import ModelSpec
 from hubpkg.transport import Policy, shown
 
@@ -108,14 +111,21 @@ def build(job: Job, weights_from: Weights | trainer.Plan, out: Path) -> Package:
         timed = _benchmark(job, weights)
         contents = _assemble(partial, job, weights, evaluated, timed)
         target = put_in_place(partial, out / job.spec.package_name, job.report)
-        report.make(target, lambda names: _pictures(job, names))
+        report.make(target)
         return Package(target, contents)
 
 
-def _pictures(job: Job, names: Sequence[str]) -> Mapping[str, bytes]:
+def _add_mistakes(partial: Path, job: Job) -> None:
+    """Put the images that the network gets most wrong into the package, where the dataset has images to pass on."""
     from hubpkg.runtime import thumbnails
 
-    return thumbnails.make(job.test.images, names)
+    classes = job.spec.recipe.get("num_classes")
+    if classes is None or not job.spec.fields.get("thumbnails", True):
+        return
+    predicted = (each for each in predictions.read(partial / predictions.FILE) if isinstance(each, Prediction))
+    names = [mistake.image for mistake in diagnosis.diagnose(predicted, classes).mistakes]
+    if pictures := thumbnails.make(job.test.images, names):
+        mistakes.write(partial / mistakes.FILE, pictures)
 
 
 def _adopt(job: Job, weights_from: Weights) -> Path:
@@ -269,6 +279,7 @@ def _assemble(partial: Path, job: Job, weights: Path, evaluated: Path, timed: Pa
     for name, file in files.items():
         (partial / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(file, partial / name)
+    _add_mistakes(partial, job)
     _write_recipe(partial / spec.entry_name / "recipes" / f"{spec.dataset}.yaml", spec.recipe)
     (partial / spec.entry_name / entrypoint.DEFAULTS).write_text(
         json.dumps(spec.network_defaults, indent=2) + "\n", encoding="utf-8"

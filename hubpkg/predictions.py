@@ -30,6 +30,8 @@ class Prediction:
         logits: the logits of ``classes``.
         next_logit: the largest logit of the other classes, which tells how sure it is that they are not among the
             five; None where there are no others.
+        log_sum: the logarithm of the sum of the exponentials of all classes' logits, which tells the softmax of each;
+            None where it was not kept, as by the first versions of hubpkg.
     """
 
     image: str
@@ -37,6 +39,7 @@ class Prediction:
     classes: tuple[int, ...]
     logits: tuple[float, ...]
     next_logit: float | None = None
+    log_sum: float | None = None
 
     @property
     def ranked(self) -> tuple[float, ...]:
@@ -46,11 +49,11 @@ class Prediction:
     @property
     def header(self) -> list[str]:
         """What the cells of its line are called."""
-        return _header(len(self.classes), len(self.ranked))
+        return _header(len(self.classes), len(self.ranked), has_sum=self.log_sum is not None)
 
     def row(self) -> list[str | int | float]:
         """The cells of its line."""
-        return [self.image, self.label, *self.classes, *self.ranked]
+        return [self.image, self.label, *self.classes, *self.ranked, *([] if self.log_sum is None else [self.log_sum])]
 
 
 @dataclass(frozen=True)
@@ -83,7 +86,8 @@ Record = Prediction | Output
 def write(path: Path, predictions: Iterable[Record]) -> None:
     """Write ``predictions``, all of one kind: image, label, up to five classes, most likely first, their logits.
 
-    With more classes than five, the sixth largest logit follows. Of a regression: sample, targets, outputs.
+    With more classes than five, the sixth largest logit follows; in the end comes the logarithm of the sum of all
+    logits' exponentials. Of a regression: sample, targets, outputs.
     """
     each = iter(predictions)
     first = next(each)
@@ -93,11 +97,16 @@ def write(path: Path, predictions: Iterable[Record]) -> None:
         writer.writerows(prediction.row() for prediction in chain([first], each))
 
 
-def _header(classes: int, logits: int) -> list[str]:
-    return ["image", "label", *(f"class{i + 1}" for i in range(classes)), *(f"logit{i + 1}" for i in range(logits))]
+def _header(classes: int, logits: int, *, has_sum: bool) -> list[str]:
+    ranked = [*(f"class{i + 1}" for i in range(classes)), *(f"logit{i + 1}" for i in range(logits))]
+    return ["image", "label", *ranked, *(["logsumexp"] if has_sum else [])]
 
 
-_HEADERS = {tuple(_header(k, k)): k for k in range(1, TOP_K + 1)} | {tuple(_header(TOP_K, TOP_K + 1)): TOP_K}
+_HEADERS = {
+    tuple(_header(classes, logits, has_sum=has_sum)): (classes, has_sum)
+    for classes, logits in [*((k, k) for k in range(1, TOP_K + 1)), (TOP_K, TOP_K + 1)]
+    for has_sum in (True, False)
+}
 
 
 def _output_header(width: int) -> list[str]:
@@ -106,9 +115,11 @@ def _output_header(width: int) -> list[str]:
 
 def _parser(header: Sequence[str]) -> tuple[Callable[[Sequence[str]], Record | None], str] | None:
     """The function that reads a line under ``header``, and what it expects there; None if there is no such header."""
-    if width := _HEADERS.get(tuple(header)):
-        expected = f"one image's label, {width} different classes and falling logits"
-        return lambda row: _parse(row, width) if len(row) == len(header) else None, expected
+    if known := _HEADERS.get(tuple(header)):
+        width, has_sum = known
+        more = ", and the logarithm of their sum, no less than the first" if has_sum else ""
+        expected = f"one image's label, {width} different classes and falling logits{more}"
+        return lambda row: _parse(row, width, has_sum=has_sum) if len(row) == len(header) else None, expected
     outputs = len(header) // 2
     if outputs and list(header) == _output_header(outputs):
         expected = f"one sample's {outputs} targets and {outputs} outputs, finite numbers"
@@ -129,7 +140,7 @@ def read(path: Path) -> Iterator[Record]:
             header = next(reader, [])
             found = _parser(header)
             if found is None:
-                expected = ",".join(_header(TOP_K, TOP_K + 1))
+                expected = ",".join(_header(TOP_K, TOP_K + 1, has_sum=True))
                 raise HubpkgError(
                     f"{path}:1: expected the header {expected}, or of a regression {','.join(_output_header(1))}, "
                     f"found {','.join(header)}"
@@ -145,16 +156,21 @@ def read(path: Path) -> Iterator[Record]:
         raise HubpkgError(f"{path}: expected CSV in UTF-8, found: {error}") from None
 
 
-def _parse(row: Sequence[str], width: int) -> Prediction | None:
+def _parse(row: Sequence[str], width: int, *, has_sum: bool) -> Prediction | None:
     try:
         label, *classes = (int(cell) for cell in row[1 : 2 + width])
-        logits = tuple(float(cell) for cell in row[2 + width :])
+        numbers = [float(cell) for cell in row[2 + width :]]
     except ValueError:
+        return None
+    log_sum = numbers.pop() if has_sum else None
+    logits = tuple(numbers)
+    if log_sum is not None and not logits[0] <= log_sum < math.inf:
         return None
     falling = all(first >= second for first, second in pairwise(logits))
     if not all(map(math.isfinite, logits)) or not falling or len(set(classes)) != width or min(label, *classes) < 0:
         return None
-    return Prediction(row[0], label, tuple(classes), logits[:width], *logits[width:])
+    following = logits[width] if len(logits) > width else None
+    return Prediction(row[0], label, tuple(classes), logits[:width], following, log_sum)
 
 
 def _parse_output(row: Sequence[str], width: int) -> Output | None:

@@ -3,13 +3,25 @@
 import base64
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
 
-from hubpkg import assembly, card, charts, diagnosis, evaluation, manifest, markup, pages, performance, trained
+from hubpkg import (
+    assembly,
+    card,
+    charts,
+    diagnosis,
+    evaluation,
+    manifest,
+    markup,
+    mistakes,
+    pages,
+    performance,
+    trained,
+)
 from hubpkg import predictions as stored
 from hubpkg.diagnosis import Diagnosis
 from hubpkg.errors import HubpkgError
@@ -30,9 +42,8 @@ _PICTURES = {
     ".svg": "image/svg+xml",
     ".webp": "image/webp",
 }
+_RUN = frozenset({".htm", ".html", ".svg", ".xht", ".xhtml", ".xml"})  # files whose scripts browsers run
 _METRICS = {"top1": "Top-1 accuracy", "top5": "Top-5 accuracy"}
-
-Pictures = Callable[[Sequence[str]], Mapping[str, bytes]]
 
 
 @dataclass(frozen=True)
@@ -62,12 +73,11 @@ def _whole(package: Path) -> Path:
     return Path(os.path.abspath(package))  # noqa: PTH100 - resolve() would follow a link to another name
 
 
-def make(package: Path, pictures: Pictures = lambda _: {}) -> tuple[Path, Verification]:
+def make(package: Path) -> tuple[Path, Verification]:
     """Write the report on the package in the folder ``package`` beside it; give its path and what verifying found.
 
     Args:
         package: a folder with a manifest.
-        pictures: gives images by their names, as PNG and small, as far as it has them.
 
     Raises:
         HubpkgError: there is no manifest that can be read, or a library is not installed.
@@ -78,17 +88,11 @@ def make(package: Path, pictures: Pictures = lambda _: {}) -> tuple[Path, Verifi
         raise HubpkgError(f"{package}: expected a package's folder, found no {manifest.NAME} in it, or a link")
     contents = manifest.read(package / manifest.NAME)
     path = path_of(package)
-    pages.write(path, render(package, contents, verified, pictures=pictures))
+    pages.write(path, render(package, contents, verified))
     return path, verified
 
 
-def render(
-    package: Path,
-    contents: Mapping[str, Any],
-    verified: Verification,
-    place: Place | None = None,
-    pictures: Pictures = lambda _: {},
-) -> str:
+def render(package: Path, contents: Mapping[str, Any], verified: Verification, place: Place | None = None) -> str:
     """The page, in HTML; its links are relative to the folder that the package is in.
 
     Args:
@@ -96,13 +100,12 @@ def render(
         contents: what its manifest says.
         verified: what verifying it found.
         place: where the page is; None for a page of its own, beside the package.
-        pictures: as of :func:`make`.
     """
     place = place or Place(_whole(package).name)
     files = _Files(package, quote(place.folder), contents["files"], place.handed_on)
     sections = {
         "accuracy": _accuracy(contents),
-        **_diagnosed(files, contents, pictures),
+        **_diagnosed(files, contents),
         **_timed(files),
         **_training(files, contents),
     }
@@ -137,9 +140,11 @@ class _Files:
     handed_on: bool
 
     def link(self, file: str) -> str | None:
-        """The link to ``file``; None if the manifest does not list it, or it is not there."""
+        """The link to ``file``; None if the manifest does not list it, it is not there, or it could run a script."""
         known = self.handed_on and (file in self.listed or file == manifest.NAME)
-        return f"{self.name}/{quote(file)}" if known else None
+        # Not all hosts of sites can be told to run nothing in the page that it would open as.
+        runs = Path(file).suffix.lower() in _RUN
+        return f"{self.name}/{quote(file)}" if known and not runs else None
 
     def path(self, file: str) -> Path | None:
         """Where ``file`` is; None if it is not listed, or no plain file in the package."""
@@ -244,7 +249,7 @@ def _accuracy(contents: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _diagnosed(files: _Files, contents: Mapping[str, Any], pictures: Pictures) -> dict[str, Any]:
+def _diagnosed(files: _Files, contents: Mapping[str, Any]) -> dict[str, Any]:
     """What the predictions of classes show; nothing if they are of something else, or can't be read."""
     classes, path = contents["inputs"]["recipe"].get("num_classes"), files.path(stored.FILE)
     if classes is None or path is None:
@@ -258,7 +263,7 @@ def _diagnosed(files: _Files, contents: Mapping[str, Any], pictures: Pictures) -
         "confusion": _confusion(found),
         "classes": _classes(found),
         "calibration": _calibrated(found),
-        "mistakes": _mistakes(found, pictures),
+        "mistakes": _mistakes(found, files),
     }
 
 
@@ -303,6 +308,8 @@ def _median(values: Sequence[float]) -> float:
 
 def _calibrated(found: Diagnosis) -> dict[str, Any]:
     calibration = found.calibration
+    if calibration is None:
+        return {"calibration": None, "classes": found.classes}
     points = [
         (each.confidence, each.accuracy.percent / 100, each.accuracy.low / 100, each.accuracy.high / 100)
         for each in calibration.bins
@@ -312,11 +319,12 @@ def _calibrated(found: Diagnosis) -> dict[str, Any]:
     return {"chart": _safe(chart), "calibration": calibration, "classes": found.classes}
 
 
-def _mistakes(found: Diagnosis, pictures: Pictures) -> dict[str, Any]:
+def _mistakes(found: Diagnosis, files: _Files) -> dict[str, Any]:
     if not found.mistakes:
         return {}
-    shown = pictures([mistake.image for mistake in found.mistakes])
-    urls = {name: _data_url("image/png", data) for name, data in shown.items()}
+    pictures = mistakes.read(files.read(mistakes.FILE, _PICTURE_BYTES) or b"")
+    names = {mistake.image for mistake in found.mistakes}
+    urls = {name: _data_url("image/png", data) for name, data in pictures.items() if name in names}
     return {"mistakes": found.mistakes, "wrong": found.wrong, "images": found.images, "pictures": urls}
 
 

@@ -28,6 +28,7 @@ def revise(
     Raises:
         HubpkgError: it would not verify; the package is as it was.
     """
+    pages = {reports.path_of(each): each for each in (folder, folder.resolve())}
     folder = folder.resolve()  # a link's place is not the package's
     before = (folder / manifest.NAME).read_bytes()
     with package.output(folder.parent, folder.name, report) as partial:
@@ -40,8 +41,9 @@ def revise(
         package.put_in_place(partial, folder, report)
     if (folder / manifest.NAME).read_bytes() == before:
         return
-    if (page := reports.path_of(folder)).exists():
-        report(f"{page}: shows the package as it was before; make it again, without images: hubpkg report {folder}")
+    for page, place in pages.items():
+        if page.exists():
+            report(f"{page}: shows the package as it was before; make it again: hubpkg report {place}")
 
 
 def recover(folder: Path, report: Callable[[str], None]) -> None:

@@ -22,7 +22,6 @@ _LOOK_SECONDS = 0.5  # between two looks for changes, at least
 _SHARE = 10  # times as long as a look takes, too
 # What browsers would rather put on the disk than show.
 _TEXT = frozenset({".csv", ".jsonl", ".md", ".py", ".sig", ".yaml"})
-_SANDBOX = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 
 
 class Watcher:
@@ -111,8 +110,7 @@ class _Handler(BaseHTTPRequestHandler):
             kind += "; charset=utf-8"
         if isinstance(content, Path):
             with content.open("rb") as file:
-                # Files of packages are others': what a browser would run in them it runs in no page's name.
-                self._head(kind, content.stat().st_size, {"Content-Security-Policy": _SANDBOX})
+                self._head(kind, content.stat().st_size, {"Content-Security-Policy": site.SANDBOX})
                 if body:
                     shutil.copyfileobj(file, self.wfile)
             return

@@ -21,16 +21,27 @@ from hubpkg.lint.source import Card, encode
 from hubpkg.verification import Verification, verify
 
 INDEX = "index.json"
+# With a package's file: what others put into one that a browser would run, it runs in no page's name.
+SANDBOX = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+# As several hosts of static sites read it. A uid has three parts: the files of packages lie below three folders.
+_HEADERS = f"""/*
+  X-Content-Type-Options: nosniff
+/:publisher/:version/:package/*
+  Content-Security-Policy: {SANDBOX}
+"""
 _KIND = "hubpkg site"  # what the index says it is of
 _PAGE, _BADGE = ".report.html", ".badge.svg"
 _DATE = re.compile(r"(\d{4})-(\d{1,2})-(\d{1,2})(?!\d)", re.ASCII)
 _SUMMARY = 300  # characters of it that are searched and shown
 _CHARACTER = 6.3  # pixels of the badge's text
+_LONGEST_NAME, _LONGEST_PATH = 255, 1024  # bytes, that file systems have room for
+_CHINESE = "_cn"  # ends the name of a card that is another one's in Chinese
 _FILTERS = ("task", "dataset", "publisher", "version", "state")
 STATES = {"verified": "Verified", "failed": "Not verified", "card": "Card alone"}
 
 Stamp = tuple[tuple[str, int, int], ...]
 Content = Path | Callable[[], bytes]
+_OWN: Mapping[str, Content] = {"_headers": _HEADERS.encode}  # files of the site that are the same in each
 
 
 @dataclass(frozen=True)
@@ -54,14 +65,20 @@ class Entry:
 
 @dataclass(frozen=True)
 class LeftOut:
-    """A package or a card that can't be an entry, and why."""
+    """A package or a card that can't be an entry, and why.
+
+    Attributes:
+        entry: what it would be if others had not its place; None if it can't be one at all.
+    """
 
     source: Path
     stamp: Stamp
     reason: str
+    entry: Entry | None = field(default=None, compare=False)
 
     def __str__(self) -> str:
-        return f"{self.source}: left out: {self.reason}"
+        told = f"{self.source}: left out: {self.reason}"
+        return "".join(c if c.isprintable() else repr(c)[1:-1] for c in told)  # names may have lines
 
 
 @dataclass(frozen=True)
@@ -72,27 +89,39 @@ class Site:
         entries: by their paths.
         left_out: what can't be one.
         script: that every page runs, beside its own.
+        listed: what the index has: all but the Chinese cards of others, to which theirs lead.
+        files: what it has, by their paths.
     """
 
     entries: tuple[Entry, ...]
     left_out: tuple[LeftOut, ...] = ()
     script: str = ""
+    listed: tuple[Mapping[str, Any], ...] = field(init=False)
     files: Mapping[str, Content] = field(init=False)
 
     def __post_init__(self) -> None:
-        files: dict[str, Content] = {"index.html": self._index, INDEX: self._machine_index}
+        paths = {entry.path for entry in self.entries}
+        pairs = {path: f"{path}{_CHINESE}" for path in paths if f"{path}{_CHINESE}" in paths}
+        second = set(pairs.values())
+        listed = tuple(
+            {**entry.facts, "chinese": f"{pairs[entry.path]}{_PAGE}" if entry.path in pairs else None}
+            for entry in self.entries
+            if entry.path not in second
+        )
+        object.__setattr__(self, "listed", listed)
+        files: dict[str, Content] = {"index.html": self._index, INDEX: self._machine_index, **_OWN}
         for entry in self.entries:
             files.update(entry.files)
         object.__setattr__(self, "files", files)
 
     def count(self, state: str) -> int:
         """How many entries are ``verified``, ``failed`` or a ``card``."""
-        return sum(entry.facts["state"] == state for entry in self.entries)
+        return sum(facts["state"] == state for facts in self.listed)
 
     def _index(self) -> bytes:
-        choices = {name: sorted({entry.facts[name] for entry in self.entries} - {""}) for name in _FILTERS}
-        shown = ("path", "summary", "license", "updated", "parameters_m", "metric", "findings", *_FILTERS)
-        rows = [{key: entry.facts[key] for key in shown} for entry in self.entries]
+        choices = {name: sorted({facts[name] for facts in self.listed} - {""}) for name in _FILTERS}
+        shown = ("path", "summary", "license", "updated", "parameters_m", "metric", "findings", "chinese", *_FILTERS)
+        rows = [{key: facts[key] for key in shown} for facts in self.listed]
         for row in rows:
             row["summary"] = row["summary"][:_SUMMARY]
         values = {"entries": rows, "choices": choices, "states": STATES, "site": self, "page_suffix": _PAGE}
@@ -100,7 +129,7 @@ class Site:
         return pages.render("site.html.j2", values, script, connects=bool(self.script)).encode()
 
     def _machine_index(self) -> bytes:
-        document = {"kind": _KIND, "format": 1, "entries": [dict(entry.facts) for entry in self.entries]}
+        document = {"kind": _KIND, "format": 1, "entries": list(self.listed)}
         return json.dumps(document, indent=1, ensure_ascii=False).encode() + b"\n"
 
 
@@ -115,34 +144,84 @@ def read(folder: Path, script: str = "", earlier: Site | None = None) -> Site:
         earlier: the site as it was before, whose entries are kept where nothing has changed.
 
     Raises:
-        HubpkgError: there are none, or two that want the same place.
+        HubpkgError: there are none.
     """
     if not folder.is_dir():
         raise HubpkgError(f"{folder}: expected a folder of packages or cards, found {_found(folder)}")
     before: Iterable[Entry | LeftOut] = (*earlier.entries, *earlier.left_out) if earlier else ()
     known = {each.source: each for each in before}
-    entries: dict[str, Entry] = {}
+    found: list[Entry] = []
     left_out: list[LeftOut] = []
     for source, stamp in _walk(folder):
         entry = known.get(source)
         if entry is None or entry.stamp != stamp:
             entry = _entry(folder, source, stamp, script)
         if isinstance(entry, LeftOut):
+            entry = entry.entry or entry
+        if isinstance(entry, LeftOut):
             left_out.append(entry)
-            continue
-        other = entries.get(entry.path)
-        if other is not None and other.source.is_dir() and entry.source.is_dir():
-            raise HubpkgError(
-                f"{entry.source}: expected one package called {entry.path}, found another in {other.source}; "
-                "move one of them away"
-            )
-        if other is None or entry.source.is_dir():  # a package has its own card
-            entries[entry.path] = entry
-    _check_places(entries)
+        else:
+            found.append(entry)
+    entries, without_place = _placed(found)
+    left_out += without_place
     if not entries:
         reasons = f": {'; '.join(map(str, left_out))}" if left_out else ""
         raise HubpkgError(f"{folder}: expected packages or cards, found none{reasons}")
-    return Site(tuple(entry for _, entry in sorted(entries.items())), tuple(left_out), script)
+    return Site(tuple(sorted(entries, key=lambda entry: entry.path)), tuple(left_out), script)
+
+
+def _placed(found: Iterable[Entry]) -> tuple[list[Entry], list[LeftOut]]:
+    """Those that can have their places in the site, what verifies first and cards last, and those that can't."""
+    placed: list[Entry] = []
+    left_out: list[LeftOut] = []
+    packages: set[str] = set()
+    files = dict.fromkeys(("index.html", INDEX, *_OWN), "the site's own")  # whose each file or package's folder is
+    folders: dict[str, str] = {}  # and whose file lies below
+    states = list(STATES)
+    for entry in sorted(found, key=lambda entry: states.index(entry.facts["state"])):
+        is_package = entry.source.is_dir()
+        if not is_package and entry.path in packages:
+            continue  # a package has its own card
+        within = f"{entry.path}/"
+        wanted = [entry.path] if is_package else []
+        wanted += [name for name in entry.files if not (is_package and name.startswith(within))]
+        reason = _why_not(wanted, files, folders) or _too_long(entry.files)
+        if reason:
+            left_out.append(LeftOut(entry.source, entry.stamp, reason, entry))
+            continue
+        placed.append(entry)
+        packages |= {entry.path} if is_package else set()
+        for name in wanted:
+            files[name] = str(entry.source)
+            folders |= dict.fromkeys(_above(name), str(entry.source))
+    return placed, left_out
+
+
+def _why_not(wanted: Iterable[str], files: Mapping[str, str], folders: Mapping[str, str]) -> str | None:
+    """Why there is no room for the files ``wanted``; None if there is."""
+    for name in wanted:
+        taken = [(place, files[place]) for place in (name, *_above(name)) if place in files]
+        taken += [(name, folders[name])] if name in folders else []
+        for place, whose in taken:
+            return f"expected nothing else at {place} in the site, found {whose}; move or rename one of them"
+    return None
+
+
+def _too_long(names: Iterable[str]) -> str | None:
+    for name in map(os.fsencode, names):
+        if len(name) > _LONGEST_PATH or max(map(len, name.split(b"/"))) > _LONGEST_NAME:
+            shown = os.fsdecode(name.rpartition(b"/")[2][:40])
+            return (
+                f"expected names of at most {_LONGEST_NAME} bytes, and {_LONGEST_PATH} with their folders, found a "
+                f"longer one, {shown}...; rename it"
+            )
+    return None
+
+
+def _above(name: str) -> Iterator[str]:
+    """The folders that ``name`` lies in."""
+    while name := name.rpartition("/")[0]:
+        yield name
 
 
 def _entry(root: Path, source: Path, stamp: Stamp, script: str) -> Entry | LeftOut:
@@ -158,19 +237,6 @@ def _entry(root: Path, source: Path, stamp: Stamp, script: str) -> Entry | LeftO
 
 def _found(path: Path) -> str:
     return "a file" if path.exists() else "none"
-
-
-def _check_places(entries: Mapping[str, Entry]) -> None:
-    """Refuse cards that would lie among a package's files."""
-    packages = {path for path, entry in entries.items() if entry.source.is_dir()}
-    for path, entry in entries.items():
-        above = path.rpartition("/")[0]
-        while above and above not in packages:
-            above = above.rpartition("/")[0]
-        if above:
-            raise HubpkgError(
-                f"{entry.source}: expected no card in the place of the package {above}, found one; move it away"
-            )
 
 
 def _walk(folder: Path) -> Iterator[tuple[Path, Stamp]]:

@@ -13,7 +13,7 @@ from hubpkg.errors import HubpkgError, InvalidDocumentError
 from hubpkg.resources import shipped
 
 ANONYMOUS = "anonymous"  # the user-id of whoever has not told one, and so is not known again
-_NOT_ON_CARD = frozenset({"model-name", "default-dataset", "datasets", "checkpoint", "extension"})
+_NOT_ON_CARD = frozenset({"model-name", "default-dataset", "datasets", "checkpoint", "extension", "thumbnails"})
 
 
 @dataclass(frozen=True)

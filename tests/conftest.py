@@ -11,6 +11,7 @@ import hypothesis
 import pytest
 
 ROOT = Path(__file__).parents[1]
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 CORPUS = ROOT.parent / "shared" / "hub-cards"
 LARGE, SMALL = "xcit_tiny_12_p16_224", "xcit_small"
 
@@ -25,11 +26,26 @@ hypothesis.settings.load_profile("same")
 
 
 def pytest_collection_modifyitems(items):
-    if not CORPUS.is_dir():
-        skip = pytest.mark.skip(reason=f"the hub's cards are not at {CORPUS}")
-        for item in items:
-            if item.get_closest_marker("corpus"):
-                item.add_marker(skip)
+    missing = {
+        "browser": None if CHROMIUM else "Chromium is not installed, or not called chromium",
+        "corpus": None if CORPUS.is_dir() else f"the hub's cards are not at {CORPUS}",
+    }
+    for item in items:
+        for marker, reason in missing.items():
+            if reason and item.get_closest_marker(marker):
+                item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Chromium without a window, for the tests marked ``browser``."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        # As root, Chromium has no sandbox.
+        launched = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield launched
+        launched.close()
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import random
 from pathlib import Path
 
@@ -89,7 +90,9 @@ def _prediction(generator, index, classes, right):
     logits = sorted((generator.gauss(0, 2) for _ in range(known + (classes > known))), reverse=True)
     logits[0] += generator.uniform(0, 3)
     rounded = tuple(round(logit, 4) for logit in logits)
-    return Prediction(f"{index:04d}", label, tuple(order), rounded[:known], *rounded[known:])
+    others = (classes - len(rounded)) * math.exp(rounded[-1] - 6)  # far below those that are known
+    log_sum = round(math.log(sum(map(math.exp, rounded)) + others), 4)
+    return Prediction(f"{index:04d}", label, tuple(order), rounded[:known], *(rounded[known:] or [None]), log_sum)
 
 
 def _timings(generator):

@@ -1,7 +1,6 @@
 """Report and site in headless Chromium: clicks, keys, widths, the dark, and what a screen reader needs."""
 
 import re
-import shutil
 import threading
 
 import drawn
@@ -10,17 +9,13 @@ import pytest
 from hubpkg import report, site
 from hubpkg.server import Server
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 CARDS = 150  # more than are shown at once
 DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 800}
 PACKAGE = "lab/2.8/tiny_digits.report.html"
 CARD = "mindspore/1.9/net007_mnist.report.html"
 WIDE, EVIL = "lab/2.8/wide_imagenet.report.html", "else/1.0/evil_card.report.html"
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed, or not called chromium"),
-]
+pytestmark = pytest.mark.browser
 
 
 @pytest.fixture(scope="module")
@@ -50,17 +45,6 @@ def url(folder):
     thread.join()
 
 
-@pytest.fixture(scope="module")
-def browser():
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        # As root, Chromium has no sandbox.
-        launched = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield launched
-        launched.close()
-
-
 @pytest.fixture
 def opened(browser):
     """Opens a page of a width and a colour scheme; in the end, nothing was said on the console or asked of others."""
@@ -86,7 +70,7 @@ def opened(browser):
 
 
 def names(page):
-    return page.locator("#rows th a").all_inner_texts()
+    return page.locator("#rows th a:first-child").all_inner_texts()
 
 
 def test_search_answers_each_letter(opened, url):
@@ -144,6 +128,27 @@ def test_heads_of_columns_sort_both_ways_and_say_so(opened, url):
     page.get_by_role("button", name="Model", exact=True).click()
     assert names(page)[0] == "evil_card"
     assert page.locator("th[aria-sort]").count() == 1
+
+
+def test_an_address_with_any_order_shows_what_it_is_sorted_by(opened, url):
+    page = opened(f"{url}#sort=-path")
+    assert page.get_by_label("Sort by").input_value() == "-path"
+    assert names(page)[0] == f"net{CARDS - 1}_mnist"
+    for odd in ("--path", "-words", "x"):
+        page.evaluate(f"location.hash = 'sort={odd}'")
+        page.wait_for_function("document.getElementById('sort').value === '-updated'")
+        page.evaluate("location.hash = 'sort=-path'")
+        page.wait_for_function("document.getElementById('sort').value === '-path'")
+
+
+def test_a_chinese_card_is_a_link_beside_its_english_one(opened, tmp_path):
+    drawn.card(tmp_path / "cards", "a/1/one")
+    drawn.card(tmp_path / "cards", "a/1/one_cn", summary="一个网络")
+    site.write(site.read(tmp_path / "cards"), tmp_path / "site", print)
+    page = opened((tmp_path / "site" / "index.html").as_uri())
+    assert names(page) == ["one"]
+    page.get_by_role("link", name="中文: one").click()
+    page.wait_for_url("**/one_cn.report.html")
 
 
 def test_more_are_shown_when_asked_for_and_the_keys_go_on_there(opened, url):

@@ -68,7 +68,7 @@ def test_any_text_is_a_card_or_an_error_of_one_line(text):
 
 
 METRICS = st.dictionaries(
-    st.from_regex(r"[^\s|]*[^\s|\d.]", fullmatch=True), st.decimals(0, 10**6, places=2).map(float), min_size=1
+    st.from_regex(r"[^\s|]*[^\s|\d.-]", fullmatch=True), st.decimals(-(10**6), 10**6, places=2).map(float), min_size=1
 )
 
 
@@ -89,6 +89,8 @@ def test_metrics_are_read_as_they_were_written(metrics):
         ("mAP@.5IoU60.6", {"mAP@.5IoU": 60.6}),
         ("100%-EER:98.73", {"100%-EER:": 98.73}),
         ("acc1.72e-05", {"acc": 1.72e-05}),
+        ("avgReward-9.11 | top-1acc77", {"avgReward": -9.11, "top-1acc": 77}),
+        ("MSE1.235e+06", {"MSE": 1.235e6}),
     ],
 )
 def test_the_grammar_of_evaluation(text, metrics):

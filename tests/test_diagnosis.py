@@ -1,6 +1,7 @@
 """What predictions show beyond the metrics."""
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -60,17 +61,16 @@ def test_the_margin_of_a_label_beyond_the_five_is_a_bound():
 
 
 def test_with_all_logits_known_confidence_is_the_softmax():
-    low, high = confidence(THREE[0], 3)
     softmax = math.exp(2) / (math.exp(2) + math.exp(1) + 1)
-    assert low == high == pytest.approx(softmax, rel=1e-12)
+    assert confidence(THREE[0], 3) == pytest.approx(softmax, rel=1e-12)
 
 
-def test_with_more_classes_confidence_lies_between_its_bounds():
-    logits = [3.0, 2.0, 1.5, 1.2, 1.0, 0.5, 0.4, -1.0, -2.0, -7.0]
-    low, high = confidence(Prediction("a", 0, (0, 1, 2, 3, 4), tuple(logits[:5]), logits[5]), 10)
-    truth = math.exp(logits[0]) / sum(map(math.exp, logits))
-    assert low < truth < high
-    assert low == pytest.approx(math.exp(3) / (sum(map(math.exp, logits[:6])) + 4 * math.exp(0.5)))
+def test_with_a_thousand_classes_confidence_is_the_softmax_by_the_sum_over_all():
+    logits = [3.0, 2.0, 1.5, 1.2, 1.0, 0.5, *[-1.0] * 994]
+    total = sum(map(math.exp, logits))
+    known = Prediction("a", 0, (0, 1, 2, 3, 4), tuple(logits[:5]), logits[5], math.log(total))
+    assert confidence(known, 1000) == pytest.approx(math.exp(3) / total, rel=1e-12)
+    assert confidence(Prediction("a", 0, (0, 1, 2, 3, 4), tuple(logits[:5]), logits[5]), 1000) is None
 
 
 def test_the_calibration_error_is_the_mean_distance_of_accuracy_from_confidence():
@@ -79,18 +79,15 @@ def test_the_calibration_error_is_the_mean_distance_of_accuracy_from_confidence(
     calibration = diagnose([*sure, *unsure], 2).calibration
     assert calibration.error == pytest.approx((0.15 + 0.10) / 2)
     assert calibration.confidence == pytest.approx(0.75)
-    assert (calibration.unsure, calibration.is_known) == (0, True)
     filled = [each for each in calibration.bins if each.images]
     assert [each.images for each in filled] == [100, 100]
     assert [each.accuracy.percent for each in filled] == [50, 75]
 
 
 def test_where_the_evidence_leaves_confidence_open_calibration_is_not_known():
-    flat = [Prediction(str(i), 0, (0, 1, 2, 3, 4), (1.0, 0.9, 0.8, 0.7, 0.6), 0.5) for i in range(10)]
-    calibration = diagnose(flat, 1000).calibration
-    low, high = confidence(flat[0], 1000)
-    assert calibration.unsure == pytest.approx((high - low) / 2)
-    assert not calibration.is_known
+    summed = Prediction("a", 0, (0, 1, 2, 3, 4), (1.0, 0.9, 0.8, 0.7, 0.6), 0.5, 7.0)
+    assert diagnose([summed], 1000).calibration.confidence == pytest.approx(math.exp(-6))
+    assert diagnose([summed, replace(summed, image="b", log_sum=None)], 1000).calibration is None
 
 
 def test_no_predictions_are_refused():

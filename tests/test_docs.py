@@ -354,3 +354,23 @@ def test_the_reference_has_each_command_function_and_key(site, hooks):
         assert schema["description"] in reference["schemas"]
         assert [key for key in schema["properties"] if key not in reference["schemas"]] == []
     assert "datasets.*.reported[].source" in reference["schemas"]
+
+
+# The script of the theme makes these: buttons to copy code in landmarks of one name, and what scrolls wide tables.
+OF_THE_THEME = ("landmark-unique", "scrollable-region-focusable")
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")], ids=["desktop", "phone"])
+def test_axe_finds_nothing_of_ours_in_the_site(width, scheme, site, browser):
+    from axe_playwright_python.sync_playwright import Axe
+
+    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    page = context.new_page()
+    for name in ("index", "CONTRIBUTING", "how-to/consumer", "reference/schemas"):  # text, code, a list, tables
+        page.goto((site / f"{name}.html").as_uri())
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        found = Axe().run(page, options={"rules": {rule: {"enabled": False} for rule in OF_THE_THEME}})
+        assert found.violations_count == 0, f"{name}: {found.generate_report()}"
+        assert len(found.response["passes"]) > 20
+    context.close()

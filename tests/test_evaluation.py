@@ -1,5 +1,6 @@
 """The metrics that predictions show, and the comparison with a rerun."""
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -73,6 +74,18 @@ def test_a_logit_among_the_five_that_moves_further_differs(logits, c, quarters, 
     compared = compare([top(logits)], [top(new)], TOLERANCE)
     assert len(compared.differing) == 1
     assert compared.largest == quarters * TOLERANCE / 4
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.lists(st.tuples(st.floats(-9, 9), st.floats(-0.99, 0.99)), min_size=6, max_size=30), st.floats(1.01, 5))
+def test_the_sum_of_all_logits_moves_no_further_than_one_and_differs_if_it_does(logits, times):
+    old, new = ([a for a, _ in logits], [a + move * TOLERANCE for a, move in logits])
+    first, second = (replace(top(each), log_sum=math.log(sum(map(math.exp, each)))) for each in (old, new))
+    assert compare([first], [second], TOLERANCE).differing == ()
+    assert compare([replace(first, log_sum=None)], [second], TOLERANCE).differing == ()  # as it was stored once
+    moved = replace(first, log_sum=first.log_sum + times * TOLERANCE)
+    compared = compare([first], [moved], TOLERANCE)
+    assert (len(compared.differing), compared.largest) == (1, pytest.approx(times * TOLERANCE, rel=1e-6))
 
 
 OLD = [9.0, 8.0, 7.0, 6.0, 5.0, 4.0]

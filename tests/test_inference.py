@@ -1,5 +1,6 @@
 """What is kept of an evaluation while it runs."""
 
+import math
 import tracemalloc
 from dataclasses import replace
 
@@ -33,6 +34,8 @@ def test_the_largest_logits_are_kept_as_they_are(classes):
         assert prediction.classes == tuple(order[:5])
         assert [np.float32(value) for value in prediction.ranked] == [row[c] for c in order[:6]]
         assert prediction.image.endswith(f"{index}")
+        assert prediction.log_sum == pytest.approx(math.log(sum(map(math.exp, row.tolist()))), abs=1e-6)
+        assert prediction.log_sum >= prediction.logits[0]
 
 
 def test_what_a_journal_has_is_taken_for_the_images_that_are_wanted(monkeypatch, tmp_path):
@@ -41,9 +44,10 @@ def test_what_a_journal_has_is_taken_for_the_images_that_are_wanted(monkeypatch,
     first = Predictions(images)
     first.add(range(6), np.random.default_rng(0).standard_normal((6, 10)).astype(np.float32))
     Journal("key").add(first)
-    of_other_data = [Prediction("unknown", 0, (1, 2, 3, 4, 5), (5, 4, 3, 2, 1), 0)]
-    of_more_classes = [Prediction(images.names[5], 0, (1, 2, 3, 4, 10), (5, 4, 3, 2, 1), 0)]
+    of_other_data = [Prediction("unknown", 0, (1, 2, 3, 4, 5), (5, 4, 3, 2, 1), 0, 5.5)]
+    of_more_classes = [Prediction(images.names[5], 0, (1, 2, 3, 4, 10), (5, 4, 3, 2, 1), 0, 5.5)]
     Journal("key").add([*of_other_data, *of_more_classes])
+    Journal("key").add([Prediction(images.names[1], 0, (1, 2, 3, 4, 5), (5, 4, 3, 2, 1), 0)])  # without their sum
     again = Predictions(images)
     again.add_earlier(Journal("key").earlier(), range(1, 6, 2))
     assert again.known.tolist() == [False, True] * 3

@@ -72,6 +72,7 @@ def test_a_build_leaves_card_checkpoint_entrypoint_manifest_and_evidence(small_p
         contents["checkpoint"]["file"],
         "hubpkg.json",
         "evidence/bom.cdx.json",
+        "evidence/mistakes.json",
         "evidence/parameters.csv",
         "evidence/predictions.csv",
         "evidence/provenance.json",

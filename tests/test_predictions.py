@@ -9,6 +9,7 @@ from hubpkg.errors import HubpkgError
 from hubpkg.predictions import Journal, Output, Prediction
 
 HEADER = "image,label,class1,class2,logit1,logit2\n"
+SUMMED = "image,label,class1,class2,logit1,logit2,logsumexp\n"
 NUMBERS = "sample,target1,output1\n"
 # A carriage return alone is refused when it is read; lone surrogates are no UTF-8.
 NAMES = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r"))
@@ -20,13 +21,15 @@ def records(draw, images=NAMES):
     width = draw(st.integers(1, 5))
     known = width + (width == 5 and draw(st.booleans()))
     numbers = st.floats(allow_nan=False, allow_infinity=False)
+    has_sum = draw(st.booleans())
     return [
         Prediction(
             image,
             draw(st.integers(0, 10**6)),
             tuple(draw(st.lists(st.integers(0, 10**6), min_size=width, max_size=width, unique=True))),
             logits[:width],
-            *logits[width:],
+            *(logits[width:] or (None,)),
+            draw(st.floats(logits[0], allow_nan=False, allow_infinity=False)) if has_sum else None,
         )
         for image in draw(st.lists(images, min_size=1, max_size=5, unique=True))
         for logits in [tuple(sorted(draw(st.lists(numbers, min_size=known, max_size=known)), reverse=True))]
@@ -59,8 +62,10 @@ def test_outputs_are_read_as_they_were_written(tmp_path, monkeypatch):
 
 def test_the_form_of_the_file(tmp_path):
     file = tmp_path / "predictions.csv"
-    predictions.write(file, [Prediction('a "b",\nc', 3, (3, 1), (1.5, -1e-7))])
-    assert file.read_bytes().decode() == f'{HEADER}"a ""b"",\nc",3,3,1,1.5,-1e-07\n'
+    predictions.write(file, [Prediction('a "b",\nc', 3, (3, 1), (1.5, -1e-7), log_sum=1.75)])
+    assert file.read_bytes().decode() == f'{SUMMED}"a ""b"",\nc",3,3,1,1.5,-1e-07,1.75\n'
+    predictions.write(file, [Prediction("a", 3, (3, 1), (1.5, -1e-7))])  # as it was once
+    assert file.read_bytes().decode() == f"{HEADER}a,3,3,1,1.5,-1e-07\n"
 
 
 @pytest.mark.parametrize(
@@ -81,6 +86,13 @@ def test_the_form_of_the_file(tmp_path):
         (HEADER + "a,1,1,2,inf,0.25\n", ":2: "),
         (HEADER + "a,1,1,2.0,0.5,0.25\n", ":2: "),
         (HEADER + "a,,1,2,0.5,0.25\n", ":2: "),
+        (
+            SUMMED + "a,1,1,2,0.5,0.25,0.4\n",
+            ":2: expected one image's label, 2 different classes and falling logits, and",
+        ),
+        (SUMMED + "a,1,1,2,0.5,0.25\n", ":2: "),
+        (SUMMED + "a,1,1,2,0.5,0.25,inf\n", ":2: "),
+        (SUMMED + "a,1,1,2,0.5,0.25,nan\n", ":2: "),
         (HEADER + f"a,{'1' * 5000},1,2,0.5,0.25\n", ":2: "),
         (HEADER + "a,1,1,2,0.5,0.25\nb,1,1,2,0.5,0.25\na,2,1,2,0.5,0.25\n", ":4: "),
         (NUMBERS + "a,1.0,nan\n", ":2: expected one sample's 1 targets and 1 outputs, finite numbers, found"),
@@ -108,7 +120,7 @@ def cache(tmp_path, monkeypatch):
 
 
 FIRST, SECOND = (
-    [Prediction(f"n0{i}/{i}.JPEG", i, (3, 1, 2, 4, 5), (5.5, 4.5, 3, 2, 1), 0.5) for i in part]
+    [Prediction(f"n0{i}/{i}.JPEG", i, (3, 1, 2, 4, 5), (5.5, 4.5, 3, 2, 1), 0.5, 6.0) for i in part]
     for part in (range(3), range(3, 5))
 )
 

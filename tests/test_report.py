@@ -4,9 +4,11 @@ import base64
 import hashlib
 import json
 import random
+import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from html.parser import HTMLParser
 from urllib.parse import unquote
 
@@ -14,7 +16,7 @@ import drawn
 import pytest
 from forging import read_manifest
 
-from hubpkg import pages, predictions, report, verification
+from hubpkg import assembly, mistakes, pages, predictions, report, verification
 from hubpkg.errors import HubpkgError
 from hubpkg.predictions import Prediction
 
@@ -194,7 +196,10 @@ def test_absurd_evidence_makes_a_report_too(tmp_path):
     for logits in ((1e308, *[-1e308] * 5), (0.0,) * 6, (1e308,) * 6):
         drawn_again = [Prediction(name, 7, (0, 1, 2, 3, 10**30), logits[:5], logits[5]) for name in "ab"]
         predictions.write(package / predictions.FILE, drawn_again)
-        assert "Mistakes" in report.render(package, contents, verified)
+        assert "The evidence can't tell how sure" in report.render(package, contents, verified)
+        summed = [replace(each, log_sum=max(1e308, logits[0])) for each in drawn_again]
+        predictions.write(package / predictions.FILE, summed)
+        assert "Its expected calibration error is" in report.render(package, contents, verified)
 
 
 def test_a_thousand_classes_stay_readable(tmp_path):
@@ -202,7 +207,7 @@ def test_a_thousand_classes_stay_readable(tmp_path):
     assert 'class="matrix"' not in text
     assert "Of 1,000 classes, these pairs are confused most." in text
     assert "over 1,000 classes; those with the least are named" in text
-    assert "The evidence can't tell" in text or "give or take" in text
+    assert re.search(r"Its expected calibration error is <strong>\d+\.\d %</strong>.*in 10 equal steps of con", text)
     assert len(text) < 250_000
 
 
@@ -216,18 +221,30 @@ def test_metrics_of_another_kind_have_no_sections_of_classes(package):
     assert found == ["figures", "latency", "training", "environment", "checks", "files", "card"]
 
 
-def test_pictures_of_mistakes_are_put_in_where_they_are_at_hand(package, text):
-    asked = []
+def test_pictures_of_mistakes_are_shown_where_the_package_has_them(package, text, tmp_path):
+    assert "The package holds no pictures of them." in text
+    copy = shutil.copytree(package, tmp_path / package.name)
+    first, *others = re.findall(r'<th scope="row">(\d{4})</th>', text)
+    assert 0 < len(others) < 24
+    right = next(name for name in map("{:04d}".format, range(360)) if name not in {first, *others})
+    mistakes.write(copy / mistakes.FILE, {first: PNG, right: PNG + b"of another"})
+    assembly.finish(copy, read_manifest(copy))
+    shown = rendered(copy)
+    assert shown.count('src="data:image/png;base64,') == 1
+    assert f'alt="The image {first}"' in shown
+    assert 'href="tiny_digits/evidence/mistakes.json"' in shown
+    assert f'<th scope="row">{first}</th>' not in shown
 
-    def pictures(names):
-        asked.extend(names)
-        return {names[0]: b"\x89PNG"}
 
-    shown = rendered(package, pictures=pictures)
-    assert 'src="data:image/png;base64,iVBORw=="' in shown
-    assert f'alt="The image {asked[0]}"' in shown
-    assert 0 < len(asked) <= 24
-    assert f'<th scope="row">{asked[0]}</th>' in text  # else their names are
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+@pytest.mark.parametrize(
+    "raw", [b"", b"{", b"[]", b"{}", b'{"images": 3}', b'{"images": {"a": 3}}', b'{"images": {"a": "-"}}', b"[" * 10**5]
+)
+def test_what_is_no_file_of_pictures_shows_none(raw):
+    assert mistakes.read(raw) == {}
+    assert mistakes.read(b'{"images": {"a": "PHN2Zz48L3N2Zz4="}}') == {}  # not PNG
 
 
 def test_it_lies_beside_the_package_and_is_written_only_if_it_changed(package, tmp_path):

@@ -105,7 +105,7 @@ def test_left_out_invented_and_relabelled_images_are_found(package):
 def test_logits_may_move_within_the_tolerance(package):
     file = package / predictions.FILE
     stored = list(predictions.read(file))
-    moved = [replace(p, logits=tuple(logit + 5e-5 for logit in p.logits)) for p in stored]
+    moved = [replace(p, logits=tuple(x + 5e-5 for x in p.logits), log_sum=p.log_sum + 5e-5) for p in stored]
     predictions.write(file, moved)
     remake(package)
     _, check = checks_of(package)
@@ -167,7 +167,7 @@ def test_a_package_that_cannot_be_run_is_a_finding(package, monkeypatch, tmp_pat
     assert found in finding(package)
 
 
-def test_a_hidden_or_changed_sixth_logit_is_found(package):
+def test_a_hidden_or_changed_sixth_logit_and_a_changed_sum_are_found(package):
     file = package / predictions.FILE
     first, second, *rest = predictions.read(file)
     predictions.write(file, [replace(p, next_logit=p.next_logit - 0.01) for p in (first, second)] + rest)
@@ -176,6 +176,9 @@ def test_a_hidden_or_changed_sixth_logit_is_found(package):
     predictions.write(file, [replace(p, next_logit=None) for p in (first, second, *rest)])
     remake(package)
     assert "expected 5 logits, found 6" in finding(package)
+    predictions.write(file, [replace(first, log_sum=first.log_sum + 0.01), second, *rest])
+    remake(package)
+    assert finding(package).startswith("360 images evaluated again by onnxruntime: 1 differ, ")
 
 
 def test_a_cache_that_cannot_be_written_is_no_finding(hubpkg, package):
@@ -280,9 +283,16 @@ def test_a_package_measured_on_another_device_has_the_tolerance_between_devices(
     contents["environment"]["devices"] = "Ascend"
     file = package / predictions.FILE
     stored = list(predictions.read(file))
-    predictions.write(
-        file, [replace(p, logits=tuple(x + 0.03 for x in p.logits), next_logit=p.next_logit + 0.03) for p in stored]
-    )
+    moved = [
+        replace(
+            p,
+            logits=tuple(x + 0.03 for x in p.logits),
+            next_logit=p.next_logit + 0.03,
+            log_sum=p.log_sum + 0.03,
+        )
+        for p in stored
+    ]
+    predictions.write(file, moved)
     remake(package, contents)
     (_, check) = checks_of(package)
     assert check.ok, check.detail

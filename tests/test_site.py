@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 from xml.etree.ElementTree import fromstring
 
 import drawn
@@ -45,6 +46,7 @@ def test_it_has_a_page_for_each_and_the_files_of_what_verifies(dist, made):
     package = [f"lab/2.8/tiny_digits/{name}" for name in files_in(dist / "tiny_digits")]
     assert files_in(made) == sorted(
         [
+            "_headers",
             "else/2.8/other_mnist.badge.svg",
             "else/2.8/other_mnist.report.html",
             "index.html",
@@ -171,20 +173,94 @@ def test_a_package_is_put_nowhere_but_at_its_name(uid, tmp_path):
     assert reason.reason.endswith(f"uid: expected <publisher>/<version>/tiny_digits, found {uid!r}")
 
 
-def test_two_packages_of_one_name_are_refused(tmp_path):
-    drawn.package(tmp_path / "a")
-    drawn.package(tmp_path / "b")
-    with pytest.raises(
-        HubpkgError, match=r"expected one package called lab/2\.8/tiny_digits, found another in .*a/tiny"
-    ):
-        site.read(tmp_path)
+@pytest.mark.parametrize(
+    ("card", "reason"),
+    [
+        ("n" * 245, "expected names of at most 255 bytes, and 1024 with their folders, found a longer one, nnn"),
+        ("/".join(["f" * 200] * 6), "expected names of at most 255 bytes, and 1024 with their folders, found a longer"),
+        ("index.html/card", "expected nothing else at index.html in the site, found the site's own; move or rename"),
+        ("one.report.html/card", "expected nothing else at one.report.html in the site, found {}/one.md; move"),
+        ("lab/2.8/tiny_digits/extra", "expected nothing else at lab/2.8/tiny_digits in the site, found {}/a/tiny_digi"),
+        ("lab/2.8/tiny_digits.badge.svg/x", "expected nothing else at lab/2.8/tiny_digits.badge.svg in the site, fo"),
+    ],
+    ids=["long name", "long path", "index", "page", "inside a package", "badge"],
+)
+def test_a_card_that_has_no_place_is_told_in_a_line_and_left_out(card, reason, two, tmp_path):
+    folder = shutil.copytree(two, tmp_path / "dist")
+    drawn.card(folder, card)
+    found = site.read(folder)
+    assert [entry.path for entry in found.entries] == ["lab/2.8/tiny_digits", "one"]
+    (told,) = map(str, found.left_out)
+    assert told.startswith(f"{folder}/{card}.md: left out: {reason.format(folder)}")
+    assert "\n" not in told
+    site.write(found, tmp_path / "out", print)
+    assert (tmp_path / "out/one.report.html").is_file()
+    (folder / f"{card}.md").unlink()
+    assert site.read(folder, earlier=found).left_out == ()
 
 
-def test_a_card_may_not_lie_among_a_package_s_files(tmp_path):
-    drawn.package(tmp_path / "packages")
-    drawn.card(tmp_path, "lab/2.8/tiny_digits/extra")
-    with pytest.raises(HubpkgError, match=r"expected no card in the place of the package lab/2\.8/tiny_digits"):
-        site.read(tmp_path)
+@pytest.fixture(scope="module")
+def two(tmp_path_factory):
+    """A package and a card."""
+    folder = tmp_path_factory.mktemp("two")
+    drawn.package(folder / "a")
+    drawn.card(folder, "one")
+    return folder
+
+
+def test_of_two_packages_of_one_name_one_that_verifies_is_shown(two, tmp_path):
+    folder = shutil.copytree(two, tmp_path / "dist")
+    second = shutil.copytree(folder / "a", folder / "b") / "tiny_digits"
+    found = site.read(folder)
+    (told,) = found.left_out
+    assert told.source == second
+    assert f"expected nothing else at lab/2.8/tiny_digits in the site, found {folder}/a/tiny_digits" in str(told)
+    with next((folder / "a/tiny_digits").glob("*.ckpt")).open("ab") as file:
+        file.write(b"more")
+    again = site.read(folder, earlier=found)
+    assert (again.count("verified"), [each.source.parent.name for each in again.left_out]) == (1, ["a"])
+    shutil.rmtree(folder / "a")
+    last = site.read(folder, earlier=again)
+    assert (last.count("verified"), last.left_out) == (1, ())
+
+
+def test_a_name_of_two_lines_is_told_in_one(tmp_path):
+    drawn.card(tmp_path, "one")
+    drawn.card(tmp_path, "index.html/a\nb")
+    (told,) = map(str, site.read(tmp_path).left_out)
+    assert told.startswith(f"{tmp_path}/index.html/a\\nb.md: left out: ")
+
+
+def test_a_chinese_card_is_its_english_card_s_second_page(tmp_path):
+    drawn.card(tmp_path / "cards", "a/1/one")
+    drawn.card(tmp_path / "cards", "a/1/one_cn")
+    drawn.card(tmp_path / "cards", "a/1/alone_cn")
+    site.write(site.read(tmp_path / "cards"), tmp_path / "out", print)
+    index = json.loads((tmp_path / "out/index.json").read_bytes())["entries"]
+    assert [(entry["path"], entry["chinese"]) for entry in index] == [
+        ("a/1/alone_cn", None),
+        ("a/1/one", "a/1/one_cn.report.html"),
+    ]
+    assert 'class="card-text" lang="zh"' in (tmp_path / "out/a/1/one_cn.report.html").read_text(encoding="utf-8")
+
+
+def test_a_claim_below_zero_is_read_as_one(tmp_path):
+    drawn.card(tmp_path, "one", evaluation="avgReward-9.11")
+    (entry,) = site.read(tmp_path).entries
+    assert entry.facts["metric"] == {"name": "avgReward", "value": -9.11, "measured": False}
+
+
+def test_hosts_are_told_to_run_nothing_in_files_of_packages_and_no_page_leads_to_such_a_file(tmp_path):
+    package = drawn.package(tmp_path / "dist")
+    (package / "tiny" / "evil.HTML").write_text("<script>alert(1)</script>", encoding="utf-8")
+    assembly.finish(package, read_manifest(package))
+    found = site.read(tmp_path / "dist")
+    assert found.count("verified") == 1
+    headers = found.files["_headers"]().decode()
+    assert f"/:publisher/:version/:package/*\n  Content-Security-Policy: {site.SANDBOX}\n" in headers
+    page = found.files["lab/2.8/tiny_digits.report.html"]().decode()
+    assert "tiny/evil.HTML" in page
+    assert not re.search(r'href="tiny_digits/[^"]*\.(html|svg)"', page, re.IGNORECASE)
 
 
 def test_a_link_in_a_package_is_not_followed(tmp_path):

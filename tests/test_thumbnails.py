@@ -1,11 +1,14 @@
 """Images of a dataset, made small."""
 
 import io
+import json
+import shutil
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from hubpkg import diagnosis, mistakes, predictions
 from hubpkg.runtime import thumbnails
 from hubpkg.runtime.datasets import from_array
 from hubpkg.runtime.datasets.images import Located, from_files
@@ -37,3 +40,27 @@ def test_photos_are_made_small_and_damaged_ones_left_out(tmp_path):
     assert list(made) == ["a.jpg"]
     assert opened(made["a.jpg"])[:2] == ("PNG", (96, 72))
     assert len(made["a.jpg"]) < 8_000
+
+
+def test_a_package_holds_the_images_it_gets_most_wrong(small_package):
+    found = mistakes.read((small_package / mistakes.FILE).read_bytes())
+    wrong = diagnosis.diagnose(predictions.read(small_package / predictions.FILE), 10).mistakes
+    assert list(found) == [mistake.image for mistake in wrong]
+    assert 0 < len(found) <= 24
+    assert all(opened(data)[1] == (8, 8) for data in found.values())
+    assert "evidence/mistakes.json" in json.loads((small_package / "hubpkg.json").read_bytes())["files"]
+
+
+def test_a_package_holds_none_where_the_dataset_s_images_may_not_be_passed_on(hubpkg, models, small_package, tmp_path):
+    shutil.copytree(models, tmp_path / "models")
+    for file in (tmp_path / "models").glob("*/model.yaml"):
+        text = file.read_text(encoding="utf-8")
+        assert text.count("digits: {}") == 1
+        file.write_text(text.replace("digits: {}", "digits: { thumbnails: false }"), encoding="utf-8")
+    done = hubpkg("build", "xcit_small", "--out", tmp_path, env={"HUBPKG_MODELS": str(tmp_path / "models")})
+    assert done.returncode == 0, done.stderr
+    made = tmp_path / small_package.name
+    assert (small_package / mistakes.FILE).is_file()
+    assert not (made / mistakes.FILE).exists()
+    assert (made / predictions.FILE).read_bytes() == (small_package / predictions.FILE).read_bytes()
+    assert "The package holds no pictures" in made.with_name(f"{made.name}.report.html").read_text(encoding="utf-8")

@@ -379,7 +379,7 @@ def test_a_signature_and_a_report_that_fit_no_more_are_told(package):
     with shelf() as (url, _, _):
         _, told = publish(package, url)
     assert any("sign it again: hubpkg sign" in line for line in told)
-    assert "make it again, without images: hubpkg report" in told[-1]
+    assert "make it again: hubpkg report" in told[-1]
 
 
 def test_a_package_that_is_reached_by_a_link_is_replaced_in_its_own_place(package, tmp_path):

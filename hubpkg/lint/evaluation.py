@@ -202,9 +202,8 @@ def evaluation_range(card: Card) -> Iterator[Finding]:
             if value > _PERCENT:
                 yield Finding(metric.start, metric.end, f"expected at most 1, or 100 percent, found {metric.number}")
         elif _SHARES.search(plain):
-            if value > _PERCENT or (value and metric.name.endswith("-")):
-                sign = "-" if metric.name.endswith("-") else ""
-                yield Finding(metric.start, metric.end, f"expected a percentage, 0 to 100, found {sign}{metric.number}")
+            if not 0 <= value <= _PERCENT:
+                yield Finding(metric.start, metric.end, f"expected a percentage, 0 to 100, found {metric.number}")
             elif 0 < value < 1 and plain.endswith("acc"):
                 yield Finding(metric.start, metric.end, f"expected a percentage, found {metric.number}; a fraction?")
     accuracy = figures.scalar(card, "accuracy")

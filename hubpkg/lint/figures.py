@@ -8,8 +8,8 @@ from typing import NamedTuple
 from hubpkg.lint.source import Card, Cell, Table
 from hubpkg.lint.values import Value, datasets
 
-# A metric's name, which ends in no digit, and its number: 'top1acc77.27', 'TRP@FAR=1%:98.53', 'acc1.72e-05'.
-PART = re.compile(r"\s*(?P<name>\S*?[^\d.\s])(?P<number>\d+(?:\.\d+)?(?:e-?\d+)?)\s*")
+# A metric's name, which ends in no digit, and its number: 'top1acc77.27', 'TRP@FAR=1%:98.53', 'avgReward-9.11'.
+PART = re.compile(r"\s*(?P<name>\S*?[^\d.\s])(?P<number>-?\d+(?:\.\d+)?(?:e[-+]?\d+)?)\s*")
 
 _NUMBER = re.compile(r"[*~≈\s]*(?P<number>\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+[.,]\d+|\d+)\s*(?:%|[Mm]|ms|s)?[*\s]*")
 _THOUSANDS = re.compile(r",(?=\d{3}(?:\D|$))")

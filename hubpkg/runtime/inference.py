@@ -19,8 +19,8 @@ from hubpkg.progress import track
 from hubpkg.runtime import datasets, engines, workers
 
 _NO_CLASS = -1
-# A prediction in 44 bytes, where the object takes a kilobyte; places for more classes than there are hold no class.
-_ROW = np.dtype([("classes", "<i4", TOP_K), ("logits", "<f4", TOP_K + 1)])
+# A prediction in 48 bytes, where the object takes a kilobyte; places for more classes than there are hold no class.
+_ROW = np.dtype([("classes", "<i4", TOP_K), ("logits", "<f4", TOP_K + 1), ("log_sum", "<f4")])
 
 
 class Predictions(Iterable[Record]):
@@ -34,7 +34,7 @@ class Predictions(Iterable[Record]):
         """Know nothing yet of ``images``; ``outputs`` is how many numbers a regression gives, None of classes."""
         self._images = images
         self._outputs = outputs
-        blank = np.array((_NO_CLASS, np.nan), _ROW)
+        blank = np.array((_NO_CLASS, np.nan, np.nan), _ROW)
         if outputs is not None:
             blank = np.array((np.nan,), [("logits", "<f4", (outputs,))])
         self.rows = np.full(len(images), blank)
@@ -53,6 +53,7 @@ class Predictions(Iterable[Record]):
         order = np.argsort(-logits, axis=1, kind="stable")[:, : TOP_K + 1]
         self.rows["classes"][indices, : order.shape[1]] = order[:, :TOP_K]
         self.rows["logits"][indices, : order.shape[1]] = np.take_along_axis(logits, order, 1)
+        self.rows["log_sum"][indices] = np.logaddexp.reduce(logits, axis=1, dtype=np.float64)
 
     def add_earlier(self, predictions: Iterable[Record], wanted: Iterable[int]) -> None:
         """Take those of ``predictions`` that are of the images at ``wanted``."""
@@ -64,23 +65,24 @@ class Predictions(Iterable[Record]):
             if isinstance(prediction, Output):
                 if len(prediction.outputs) == self._outputs:
                     row["logits"] = prediction.outputs
-            elif self._images.classes and max(prediction.classes) < self._images.classes:
+            elif prediction.log_sum is not None and max(prediction.classes) < (self._images.classes or 0):
                 row["classes"][: len(prediction.classes)] = prediction.classes
                 row["logits"][: len(prediction.ranked)] = prediction.ranked
+                row["log_sum"] = prediction.log_sum
 
     def of(self, indices: Iterable[int]) -> Iterator[Record]:
         """The predictions of the images at ``indices``, which are known."""
         for index in indices:
             name, label, logits = self._images.names[index], self._images.labels[index], self.rows[index]["logits"]
-            ranked = [
-                float(str(logit)) for logit in logits[~np.isnan(logits)]
-            ]  # the shortest text that is this float32
+            ranked = [_exact(logit) for logit in logits[~np.isnan(logits)]]
             if isinstance(label, tuple):
                 yield Output(name, label, tuple(ranked))
             else:
                 classes = self.rows[index]["classes"]
                 known = tuple(classes[classes != _NO_CLASS].tolist())
-                yield Prediction(name, int(label), known, tuple(ranked[:TOP_K]), *ranked[TOP_K:])
+                following = ranked[TOP_K] if len(ranked) > TOP_K else None
+                log_sum = _exact(self.rows[index]["log_sum"])
+                yield Prediction(name, int(label), known, tuple(ranked[:TOP_K]), following, log_sum)
 
     def __iter__(self) -> Iterator[Record]:
         """Those of all images; all are known."""
@@ -163,6 +165,11 @@ def predict(task: engines.Task, engine: engines.Engine) -> Run:
     predicted, resumed = (sum(part[key] for part in parts) for key in ("predicted", "resumed"))
     rate = predicted / max(part["seconds"] for part in parts) if predicted else None
     return Run(found, rate, resumed, engine.facts, journal)
+
+
+def _exact(value: np.float32) -> float:
+    """The number that the shortest text for this float32 says."""
+    return float(str(value))
 
 
 def _called(recipe: Mapping[str, Any]) -> str:

@@ -13,7 +13,7 @@ _CHANNELS_LAST = 3  # dimensions of an image; a file's bytes have one
 
 
 def make(images: Images, names: Sequence[str]) -> Mapping[str, bytes]:
-    """The images called ``names`` as PNG, larger ones made smaller; one that can't be read any more is left out."""
+    """The images called ``names`` as PNG, in that order, larger ones made smaller; what can't be read is left out."""
     from PIL import Image
 
     wanted = set(names)
@@ -35,4 +35,4 @@ def make(images: Images, names: Sequence[str]) -> Mapping[str, bytes]:
         file = io.BytesIO()
         picture.quantize(64).save(file, "PNG", optimize=True)
         found[name] = file.getvalue()
-    return found
+    return {name: found[name] for name in names if name in found}

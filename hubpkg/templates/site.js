@@ -34,13 +34,24 @@
     return one.path < other.path ? -1 : 1;
   };
 
+  const address = (path) => path.split("/").map(encodeURIComponent).join("/");
+
   const rowOf = (entry) => {
     const row = element("tr", "row");
     const head = element("th", "rowheader");
     head.scope = "row";
     const link = element("a", "", entry.path.slice(entry.path.lastIndexOf("/") + 1));
-    link.href = entry.path.split("/").map(encodeURIComponent).join("/") + ".report.html";
-    head.append(link, element("span", "", [entry.publisher, entry.version].filter(Boolean).join(" / "), "under"));
+    link.href = address(`${entry.path}.report.html`);
+    head.append(link);
+    if (entry.chinese) {
+      const other = element("a", "", "中文", "other");
+      other.href = address(entry.chinese);
+      other.lang = "zh";
+      other.hreflang = "zh";
+      other.setAttribute("aria-label", `中文: ${link.textContent}`);
+      head.append(other);
+    }
+    head.append(element("span", "", [entry.publisher, entry.version].filter(Boolean).join(" / "), "under"));
     if (entry.summary) head.append(element("span", "", entry.summary, "under summary"));
     const metric = element("td", "cell");
     if (entry.metric) {
@@ -94,7 +105,7 @@
     search.value = state.get("q") || "";
     for (const name of filters) at(name).value = state.get(name) || "";
     order = state.get("sort") || newestFirst;
-    if (!["path", "task", "dataset", "metric", "updated", "state"].includes(order.replace(/^-/, ""))) order = newestFirst;
+    if (![...sort.options].some((option) => option.value === order)) order = newestFirst;
     change();
   };
 
