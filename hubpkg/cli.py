@@ -1,9 +1,8 @@
-"""The command line: running its commands, printing and exit status; nothing else."""
+"""The command line: running its commands, and exit status; nothing else."""
 
 import argparse
 import errno
 import io
-import json
 import os
 import shlex
 import signal
@@ -16,12 +15,11 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from hubpkg import arguments
+from hubpkg import arguments, printing
 from hubpkg.errors import HubpkgError, HubpkgWarning, IntegrityError
 
 _POLICY_KEYS = ("tries", "stall_seconds", "offline", "allow_http", "allow_short_digest")  # of transport.Policy
 _RUN_KEYS = ("engine", "batch_size", "workers", "msrun")  # of job.Job
-_SHOWN = 5  # names in a line; the rest is counted
 _RETRY_SECONDS = 0.05
 _FINDING, _INTERRUPTED, _PIPE_CLOSED = 1, 130, 141
 
@@ -35,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             warnings.simplefilter("always", HubpkgWarning)
-            warnings.showwarning = lambda message, *_: _say(f"hubpkg: warning: {message}")
+            warnings.showwarning = lambda message, *_: printing.say(f"hubpkg: warning: {message}")
             _check_workers(options)
             status: int = options.run(options)
         sys.stdout.flush()
@@ -45,11 +43,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (Exception, KeyboardInterrupt) as error:
         # After an interrupt each error is told as one: imports, native code and worker processes turn it into others.
         if interrupts or isinstance(error, KeyboardInterrupt):
-            _say(f"hubpkg: interrupted{'; finished stages are kept' if options.run in _WITH_STAGES else ''}")
+            printing.say(f"hubpkg: interrupted{'; finished stages are kept' if options.run in _WITH_STAGES else ''}")
             return _INTERRUPTED
         if (reason := _reason(error)) is None:
             raise
-        _say(f"hubpkg: error: {reason}")
+        printing.say(f"hubpkg: error: {reason}")
         return arguments.UNUSABLE
     return status
 
@@ -112,16 +110,6 @@ def _check_workers(options: argparse.Namespace) -> None:
         raise HubpkgError("expected train, evaluate or benchmark under msrun, found another command; see --workers")
 
 
-def _say(line: str) -> None:
-    """Print ``line``, which may quote what others wrote, and must not steer the terminal."""
-    shown = "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in line)
-    print(shown, file=sys.stderr, flush=True)
-
-
-def _print_json(value: Any) -> None:
-    print(json.dumps(value, indent=2))
-
-
 def _build(options: argparse.Namespace) -> int:
     from hubpkg import package
 
@@ -137,67 +125,20 @@ def _build(options: argparse.Namespace) -> int:
     built = package.build(job, weights, options.out)
     result = built.as_json()
     if options.json:
-        _print_json(result)
+        printing.document(result)
         return 0
     figures, measured = result["performance"], built.contents["evaluation"]
-    noun = _noun(figures)
+    noun = printing.noun(figures)
     rows = {
-        **_shares(result["metrics"], result["samples"], noun, measured.get("top1")),
-        **_own_metrics(measured.get("metrics", {})),
-        f"{noun}s": _images(built.contents["card"]["dataset"]["evaluated"], built.damaged),
-        **_performance(figures),
+        **printing.shares(result["metrics"], result["samples"], noun, measured.get("top1")),
+        **printing.own_metrics(measured.get("metrics", {})),
+        f"{noun}s": printing.images(built.contents["card"]["dataset"]["evaluated"], built.damaged),
+        **printing.performance(figures),
         "package": result["package"],
         "report": result["report"],
     }
-    _print_table(result["uid"], rows)
+    printing.table(result["uid"], rows)
     return 0
-
-
-def _noun(figures: Mapping[str, Any]) -> str:
-    return "image" if "image_size" in figures else "sample"
-
-
-def _shares(
-    metrics: Mapping[str, float], samples: int, noun: str, top1: Mapping[str, float] | None = None
-) -> dict[str, str]:
-    """Rows for the accuracies among ``metrics``, with the interval of ``top1`` if it is given."""
-    found = {}
-    if "top1" in metrics:
-        interval = f", 95 % interval {top1['low']:.2f} to {top1['high']:.2f}" if top1 else ""
-        found["top-1"] = f"{metrics['top1']:.2f} % of {samples} {noun}s{interval}"
-    return {**found, **({"top-5": f"{metrics['top5']:.2f} %"} if "top5" in metrics else {})}
-
-
-def _own_metrics(metrics: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
-    """Rows for the metrics of the model's extension."""
-    return {
-        name: f"{entry['value']:g}{entry['unit'] and ' ' + entry['unit']}"
-        + (f", 95 % interval {entry['low']:g} to {entry['high']:g}" if "low" in entry else "")
-        for name, entry in metrics.items()
-    }
-
-
-def _performance(figures: Mapping[str, Any]) -> dict[str, str]:
-    rates = [f"{rate['images_per_second']:.1f} in batches of {rate['batch_size']}" for rate in figures["throughput"]]
-    unit, size, millions = "samples/s", "", figures["parameters_m"]
-    if "image_size" in figures:
-        unit, size = "img/s", f"{figures['image_size']}x{figures['image_size']} pixels, "
-    return {
-        "parameters": f"{millions:.2f} M" if millions >= 0.01 else f"{millions:.2g} M",  # noqa: PLR2004 - two decimals
-        "setting": f"{size}jit level {figures['jit_level']}, "
-        f"training in {figures['precision']}, inference in {figures['inference_precision']} with {figures['engine']}",
-        "compile": f"{figures['compile_seconds']:.1f} s",
-        "training": f"{figures['ms_per_step']:.1f} ms/step of {figures['batch_size']} {_noun(figures)}s, "
-        f"{figures['images_per_second']:.1f} {unit}",
-        "latency": f"p50 {figures['latency_p50_ms']:.2f}, p90 {figures['latency_p90_ms']:.2f}, "
-        f"p99 {figures['latency_p99_ms']:.2f} ms",
-        "throughput": f"{unit} {', '.join(rates)}",
-        **({"noisy": "; ".join(figures["noise"])} if figures["noise"] else {}),
-    }
-
-
-def _images(evaluated: str, damaged: int) -> str:
-    return f"{evaluated}{f', less {damaged} damaged or missing, left out' if damaged else ''}"
 
 
 def _fetch(options: argparse.Namespace) -> int:
@@ -205,15 +146,15 @@ def _fetch(options: argparse.Namespace) -> int:
 
     policy = _policy(options)
     try:
-        path = fetch.fetch(options.urls, options.sha256, policy, _say)
+        path = fetch.fetch(options.urls, options.sha256, policy, printing.say)
         sha256 = path.name
         if options.out is not None:
             path = cache.deliver(path, options.out, sha256)
     except IntegrityError as error:
-        _say(f"hubpkg: error: {error}")
+        printing.say(f"hubpkg: error: {error}")
         return _FINDING
     if options.json:
-        _print_json({"path": str(path), "sha256": sha256, "size": path.stat().st_size})
+        printing.document({"path": str(path), "sha256": sha256, "size": path.stat().st_size})
     else:
         print(path)
     return 0
@@ -234,11 +175,11 @@ def _cache(options: argparse.Namespace) -> int:
     if options.days is not None and options.action != "prune":
         raise HubpkgError(f"--days: expected it with prune, found it with {options.action}")
     if options.action == "dir":
-        _print_rows(options, {"path": cache.get_hub_dir()}, [cache.get_hub_dir()])
+        printing.lines(options, {"path": cache.get_hub_dir()}, [cache.get_hub_dir()])
     elif options.action == "verify":
         count, damaged = cache.verify()
         rows = [f"{name}: damaged, set aside" for name in damaged]
-        _print_rows(options, {"files": count, "damaged": damaged}, [*rows, f"{count} files, {len(damaged)} damaged"])
+        printing.lines(options, {"files": count, "damaged": damaged}, [*rows, f"{count} files, {len(damaged)} damaged"])
         return _FINDING if damaged else 0
     else:
         days = arguments.PRUNE_DAYS if options.days is None else options.days
@@ -250,22 +191,8 @@ def _cache(options: argparse.Namespace) -> int:
         total = sum(entry.size for entry in found)
         verb = "removed from" if options.action == "prune" else "in"
         rows.append(f"{len(found)} entries, {total:,} bytes {verb} {cache.get_hub_dir()}")
-        _print_rows(options, [entry.as_json() for entry in found], rows)
+        printing.lines(options, [entry.as_json() for entry in found], rows)
     return 0
-
-
-def _print_rows(options: argparse.Namespace, document: Any, rows: Sequence[str]) -> None:
-    if options.json:
-        _print_json(document)
-    else:
-        print(*rows, sep="\n")
-
-
-def _print_table(title: str, rows: Mapping[str, str]) -> None:
-    print(title)
-    width = max(map(len, rows))
-    for name, value in rows.items():
-        print(f"  {name:{width}}  {value}")
 
 
 def _init(options: argparse.Namespace) -> int:
@@ -277,8 +204,8 @@ def _init(options: argparse.Namespace) -> int:
     result = scaffold.as_json(made)
     missing = [f"missing: {sentence}" for sentence in made.missing]
     hint = [] if options.out == Path("models") else [f"HUBPKG_MODELS={shlex.quote(str(options.out))} "]
-    _print_rows(options, result, [*missing, str(made.folder)])
-    _say(f"init: change what is in {made.folder}; build it with: {''.join(hint)}hubpkg build {options.name}")
+    printing.lines(options, result, [*missing, str(made.folder)])
+    printing.say(f"init: change what is in {made.folder}; build it with: {''.join(hint)}hubpkg build {options.name}")
     return 0
 
 
@@ -298,7 +225,7 @@ def _train(options: argparse.Namespace) -> int:
     if result is None:  # another process of the group prints it
         return 0
     if options.json:
-        _print_json(result)
+        printing.document(result)
     else:
         print(result["checkpoint"])
     return 0
@@ -318,21 +245,21 @@ def _evaluate(options: argparse.Namespace) -> int:
     if result is None:  # another process of the group prints it
         return 0
     if options.json:
-        _print_json(result)
+        printing.document(result)
         return 0
     noun = recipe.noun(job.spec.recipe)
     unit = "img/s" if noun == "image" else "samples/s"
     rate = f"{result['images_per_second']:.1f} {unit}" if result["images_per_second"] else "none"
     if result["resumed"]:
         rate += f"; {result['resumed']} {noun}s were done before, by a run that was stopped"
-    _print_table(
+    printing.table(
         str(options.checkpoint),
         {
-            **_shares(result["metrics"], result["samples"], noun),
-            **_own_metrics(result.get("own_metrics", {})),
-            **({"close": _close(result["close"], noun)} if "top1" in result["metrics"] else {}),
-            f"{noun}s": _images(result["evaluated"], result["damaged"]),
-            "engine": _engine(result["engine_facts"]),
+            **printing.shares(result["metrics"], result["samples"], noun),
+            **printing.own_metrics(result.get("own_metrics", {})),
+            **({"close": printing.close(result["close"], noun)} if "top1" in result["metrics"] else {}),
+            f"{noun}s": printing.images(result["evaluated"], result["damaged"]),
+            "engine": printing.engine(result["engine_facts"]),
             "rate": rate,
             "predictions": result["predictions"],
         },
@@ -340,26 +267,12 @@ def _evaluate(options: argparse.Namespace) -> int:
     return 0
 
 
-def _close(images: Sequence[str], noun: str) -> str:
-    shown = ", ".join(images[:_SHOWN]) + (", ..." if len(images) > _SHOWN else "")
-    return f"{len(images)} {noun}s that another engine may count otherwise{f': {shown}' if images else ''}"
-
-
-def _engine(facts: Mapping[str, Any]) -> str:
-    if "compared" not in facts:
-        return f"{facts['name']} {facts['version']}"
-    return (
-        f"{facts['name']} {facts['version']}, like MindSpore on {facts['compared']['images']} of them, "
-        f"within {facts['compared']['largest']:g}"
-    )
-
-
 def _benchmark(options: argparse.Namespace) -> int:
     from hubpkg import benchmark, spec
     from hubpkg.job import Job
 
     model = spec.read_spec(options.model, options.dataset)
-    job = Job(model, None, options.device, _say, workers=options.workers or 1, msrun=options.msrun or "")
+    job = Job(model, None, options.device, printing.say, workers=options.workers or 1, msrun=options.msrun or "")
     keys = ("image_size", "batch_size", "jit_level", "precision", "engine")
     setting = benchmark.Setting(**{key: value for key in keys if (value := getattr(options, key)) is not None})
     key, values = options.sweep or (None, [])
@@ -375,26 +288,14 @@ def _benchmark(options: argparse.Namespace) -> int:
     if result is None:
         return 0
     if options.json:
-        _print_json(result)
+        printing.document(result)
         return 0
     machine = ", ".join(f"{name} {value}" for name, value in result["machine"].items() if value is not None)
-    rows = _performance(result["performance"]) if options.sweep is None else dict(_sweep_rows(result))
+    rows = printing.performance(result["performance"]) if options.sweep is None else dict(printing.sweep(result))
     files: dict[str, str] = {name: str(result[name]) for name in ("csv", "plot", "timing") if name in result}
     title = f"{result['model']}, by its recipe for {result['dataset']}"
-    _print_table(title, {**rows, "machine": machine.replace("_", " "), **files})
+    printing.table(title, {**rows, "machine": machine.replace("_", " "), **files})
     return 0
-
-
-def _sweep_rows(result: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    size = result["sweep"].replace("-", "_")
-    for point in result["points"]:
-        tokens = f"{point['tokens']:,} tokens, " if size == "image_size" and point["tokens"] else ""
-        noise = f"; noisy: {'; '.join(point['noise'])}" if point["noise"] else ""
-        unit = "img/s" if point["image_size"] else "samples/s"
-        times = f"p50 {point['p50_ms']:.2f}, p90 {point['p90_ms']:.2f}, p99 {point['p99_ms']:.2f} ms"
-        yield f"{result['sweep']} {point[size]}", f"{tokens}{times}, {point['images_per_second']:.1f} {unit}{noise}"
-    if "exponent" in result:
-        yield "growth", f"ms per image with tokens to the power of {result['exponent']:.2f}"
 
 
 def _verify(options: argparse.Namespace) -> int:
@@ -418,7 +319,7 @@ def _verify(options: argparse.Namespace) -> int:
             from hubpkg import rerun
 
             given = (options.data_dir, options.device, options.engine, options.skip_damaged, options.sample)
-            where = rerun.Where(*given, _say)
+            where = rerun.Where(*given, printing.say)
             result = rerun.verify(result, where)
         if fetching is not None and result.ok:
             from hubpkg import assets
@@ -431,7 +332,7 @@ def _verify(options: argparse.Namespace) -> int:
                 print(f"  {'ok  ' if check.ok else 'FAIL'} {check.name}: {check.detail}")
     if options.json:
         documents = [result.as_json() for result in results]
-        _print_json(documents[0] if len(documents) == 1 else documents)
+        printing.document(documents[0] if len(documents) == 1 else documents)
     return 0 if all(result.ok for result in results) else _FINDING
 
 
@@ -444,11 +345,11 @@ def _report(options: argparse.Namespace) -> int:
         path, verified = report.make(package)
         for check in verified.checks:
             if not check.ok:
-                _say(f"{package}: FAIL {check.name}: {check.detail}")
+                printing.say(f"{package}: FAIL {check.name}: {check.detail}")
         documents.append({"package": str(package), "report": str(path), "ok": verified.ok})
         fine = fine and verified.ok
     document = documents[0] if len(documents) == 1 else documents
-    _print_rows(options, document, [str(each["report"]) for each in documents])
+    printing.lines(options, document, [str(each["report"]) for each in documents])
     return 0 if fine else _FINDING
 
 
@@ -458,22 +359,22 @@ def _site(options: argparse.Namespace) -> int:
     site.check_out(options.folder, options.out)
     made = site.read(options.folder)
     for each in made.left_out:
-        _say(str(each))
-    site.write(made, options.out, _say)
+        printing.say(str(each))
+    site.write(made, options.out, printing.say)
     counts = {"verified": made.count("verified"), "not_verified": made.count("failed"), "cards": made.count("card")}
     row = (
         f"{options.out}: packages: {counts['verified']}, that do not verify: {counts['not_verified']}, "
         f"cards alone: {counts['cards']}"
     )
-    _print_rows(options, {"site": str(options.out), **counts, "left_out": list(map(str, made.left_out))}, [row])
+    printing.lines(options, {"site": str(options.out), **counts, "left_out": list(map(str, made.left_out))}, [row])
     return 0
 
 
 def _serve(options: argparse.Namespace) -> int:
     from hubpkg.server import Server
 
-    server = Server(options.folder, options.port, _say)
-    _print_rows(options, {"url": server.url}, [server.url])
+    server = Server(options.folder, options.port, printing.say)
+    printing.lines(options, {"url": server.url}, [server.url])
     sys.stdout.flush()
     server.run()
     return 0
@@ -505,7 +406,7 @@ def _sign(options: argparse.Namespace) -> int:
     chain = tuple(options.chain)
     credentials = signature.Credentials(options.private_key, options.certificate, chain, options.trust_config)
     path = signature.sign(options.package, credentials)
-    _print_rows(options, {"package": str(options.package), "signature": str(path)}, [str(path)])
+    printing.lines(options, {"package": str(options.package), "signature": str(path)}, [str(path)])
     return 0
 
 
@@ -524,20 +425,20 @@ def _publish(options: argparse.Namespace) -> int:
             raise HubpkgError(
                 f"{name}: expected it with {'--to' if name == '--asset-base-url' else '--hub'}, found none"
             )
-    revision.recover(options.package, _say)
+    revision.recover(options.package, printing.say)
     _expect_folder(options.package)
     where = (options.hub, options.branch, options.replace, options.to, options.asset_base_url)
     try:
         checked, result = publication.publish(
-            publication.Order(options.package, *where, Policy.from_environment(), _say)
+            publication.Order(options.package, *where, Policy.from_environment(), printing.say)
         )
     except IntegrityError as error:
-        _say(f"hubpkg: error: {error}")
+        printing.say(f"hubpkg: error: {error}")
         return _FINDING
     if not _verified(options, checked, "not published") or result is None:
         return _FINDING
     if options.json:
-        _print_json(result)
+        printing.document(result)
         return 0
     read = "read back from the card's links" if result["published"] else "not read back from the card's links; see --to"
     rows = {"assets": f"{len(result['assets'])}, {read}"}
@@ -549,7 +450,7 @@ def _publish(options: argparse.Namespace) -> int:
             "branch": made if result["commit"] else "none: the checkout's newest commit has these cards already",
             "request": result["pull_request"],
         }
-    _print_table(result["uid"], rows)
+    printing.table(result["uid"], rows)
     return 0
 
 
@@ -563,16 +464,16 @@ def _cards(options: argparse.Namespace) -> int:
     if options.check:
         faults = cards.compare(options.kind, contents, options.out)
         for fault in faults:
-            _say(fault)
+            printing.say(fault)
         name = options.out / cards.render(options.kind, contents)[0]
-        _print_rows(
+        printing.lines(
             options,
             {"card": str(name), "ok": not faults},
             [f"{name}: {'differs' if faults else 'as the package has it'}"],
         )
         return _FINDING if faults else 0
     path = cards.write(options.kind, contents, options.out, replace=options.replace)
-    _print_rows(options, {"card": str(path)}, [str(path)])
+    printing.lines(options, {"card": str(path)}, [str(path)])
     return 0
 
 
@@ -580,9 +481,9 @@ def _convert(options: argparse.Namespace) -> int:
     from hubpkg import conversion, spec
 
     model = spec.read_spec(options.model, options.dataset)
-    result = conversion.convert(model, options.file, options.out, options.device, _say)
+    result = conversion.convert(model, options.file, options.out, options.device, printing.say)
     if options.json:
-        _print_json(result)
+        printing.document(result)
         return 0
     arguments = ", ".join(f"{key}={value}" for key, value in result["arguments"].items())
     rows = {
@@ -590,7 +491,7 @@ def _convert(options: argparse.Namespace) -> int:
         "parameters": str(result["parameters"]),
         **({"network": f"create_network({model.name!r}, ..., {arguments})"} if arguments else {}),
     }
-    _print_table(result["checkpoint"], rows)
+    printing.table(result["checkpoint"], rows)
     return 0
 
 
@@ -598,13 +499,13 @@ def _export(options: argparse.Namespace) -> int:
     from hubpkg import exporter, exports, revision, verification
 
     formats = exports.chosen(options.format)
-    revision.recover(options.package, _say)
+    revision.recover(options.package, printing.say)
     _expect_folder(options.package)
     if not _verified(options, verification.verify(options.package), "nothing exported"):
         return _FINDING
-    listed = exporter.export(options.package, formats, options.device, _say)
+    listed = exporter.export(options.package, formats, options.device, printing.say)
     rows = [str(options.package / entry["file"]) for entry in listed]
-    _print_rows(options, {"package": str(options.package), "exports": listed}, rows)
+    printing.lines(options, {"package": str(options.package), "exports": listed}, rows)
     return 0
 
 
@@ -612,12 +513,12 @@ def _verified(options: argparse.Namespace, result: Any, otherwise: str) -> bool:
     """Whether the package verifies; says what is wrong, and what is not done with it."""
     package = options.package
     if options.json and not result.ok:
-        _print_json(result.as_json())
+        printing.document(result.as_json())
     for check in result.checks:
         if not check.ok:
-            _say(f"{package}: FAIL {check.name}: {check.detail}")
+            printing.say(f"{package}: FAIL {check.name}: {check.detail}")
     if not result.ok:
-        _say(f"hubpkg: error: {package}: {otherwise}, since it does not verify")
+        printing.say(f"hubpkg: error: {package}: {otherwise}, since it does not verify")
     return bool(result.ok)
 
 
@@ -630,14 +531,14 @@ def _expect_folder(path: Path) -> None:
 def _lint(options: argparse.Namespace) -> int:
     from hubpkg.lint import command
 
-    return command.lint(options, _say)
+    return command.lint(options, printing.say)
 
 
 def _explain(options: argparse.Namespace) -> int:
     from hubpkg.lint import explanation
 
     if options.json:
-        _print_json([explanation.as_json(rule) for rule in explanation.find(options.rules, every=options.all)])
+        printing.document([explanation.as_json(rule) for rule in explanation.find(options.rules, every=options.all)])
     else:
         print(explanation.page(options.rules, every=options.all), end="")
     return 0
@@ -693,7 +594,7 @@ def _job(options: argparse.Namespace, *, trains: bool = False) -> Any:
         devices = int(os.environ["MS_WORKER_NUM"]) if under_msrun else options.workers or 1
     model = spec.read_spec(options.model, options.dataset, overrides, settings, devices)
     run = {key: value for key, value in vars(options).items() if key in _RUN_KEYS and value is not None}
-    return Job(model, options.data_dir, options.device, _say, options.skip_damaged, **run)
+    return Job(model, options.data_dir, options.device, printing.say, options.skip_damaged, **run)
 
 
 _COMMANDS: Mapping[str, arguments.Command] = {

@@ -1,6 +1,7 @@
 """Train a job's model by its recipe, in this process or in many, and go on where an earlier run was stopped."""
 
 import json
+import shlex
 import shutil
 import sys
 import tempfile
@@ -156,7 +157,7 @@ def _lock_of(run: Path) -> Path:
 
 def _train_here(job: Job, plan: Plan, run: Path) -> bool:
     """Train in this process; whether it is the one that has written the results into the folder ``run``."""
-    from hubpkg.runtime import environment, plot, training, workers
+    from hubpkg.runtime import environment, plot, training, training_log, workers
 
     plot.load()  # says, before the work begins, that it is not installed
     mindspore = job.mindspore
@@ -193,7 +194,7 @@ def _train_here(job: Job, plan: Plan, run: Path) -> bool:
     }
     (run / trained.RECORD).write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     title = f"{job.spec.name} on {job.spec.dataset}"
-    plot.draw_training(run / trained.CURVES, list(training.log_lines(run / trained.LOG)), title)
+    plot.draw_training(run / trained.CURVES, list(training_log.read(run / trained.LOG)), title)
     return True
 
 
@@ -209,7 +210,7 @@ def _begin(job: Job, plan: Plan, run: Path) -> None:
     if kept is not None and plan.resume is False:
         raise HubpkgError(
             f"expected no unfinished run of the same training, found one, stopped after step {kept.batches}; go on "
-            f"with --resume, or begin anew after: rm -r {run}"
+            f"with --resume, or begin anew after: rm -r {shlex.quote(str(run))}"
         )
     if kept is None and plan.resume:
         others = [f"{folder}, with another {', '.join(keys)}" for folder, keys in _others(_inputs(job, plan))]
@@ -241,7 +242,7 @@ def _others(inputs: Mapping[str, Any]) -> Iterator[tuple[Path, list[str]]]:
 
 def _train_in_workers(job: Job, plan: Plan, run: Path) -> None:
     """Train in processes under msrun, which leave their results in the folder ``run``."""
-    from hubpkg.runtime import snapshot, training, workers
+    from hubpkg.runtime import snapshot, training, training_log, workers
 
     _begin(job, plan, run)
     total = training.total_steps(len(job.train.images), job.spec.recipe, job.workers)
@@ -258,7 +259,7 @@ def _train_in_workers(job: Job, plan: Plan, run: Path) -> None:
             with progress.training(total, 0, job.report) as show:
 
                 def watch() -> None:
-                    if sys.stderr.isatty() and (entry := training.last_entry(run / trained.LOG)):
+                    if sys.stderr.isatty() and (entry := training_log.last_entry(run / trained.LOG)):
                         show(entry, job.spec.recipe["epochs"], None)
 
                 workers.launch(job.workers, job.msrun, ["train", job.spec.name, *given], job.report, watch)

@@ -1,8 +1,11 @@
 """A small model, a package of it that is built once, and the command line as a subprocess."""
 
+import contextlib
+import io
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +17,7 @@ ROOT = Path(__file__).parents[1]
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 CORPUS = ROOT.parent / "shared" / "hub-cards"
 LARGE, SMALL = "xcit_tiny_12_p16_224", "xcit_small"
+OWN_CACHE = "own cache"  # in tmp_path, of the processes that a test starts
 
 # As hubpkg sets it before it checks a signature: MindSpore can't be imported after protobuf's other implementation.
 os.environ["PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION"] = "python"
@@ -98,6 +102,60 @@ def hubpkg(tmp_path_factory, models, shared_cache):
             text=True,
             check=False,
         )
+
+    return run
+
+
+@pytest.fixture
+def start(models, tmp_path):
+    """Starts the command line, with a cache and a folder of its own, and gives the process; none outlives the test."""
+    with starting(models, tmp_path) as run:
+        yield run
+
+
+@contextlib.contextmanager
+def starting(models, folder):
+    """What ``start`` gives, in ``folder``."""
+    processes = []
+
+    def run(*arguments, env=None, **options):
+        piped = {"cwd": folder, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        process = subprocess.Popen(
+            [sys.executable, "-m", "hubpkg", *map(str, arguments)],
+            env={**os.environ, "HUBPKG_MODELS": str(models), "HUBPKG_CACHE": str(folder / OWN_CACHE), **(env or {})},
+            **{**piped, **options},
+        )
+        processes.append(process)
+        return process
+
+    try:
+        yield run
+    finally:
+        for process in processes:
+            process.kill()
+            process.communicate()
+
+
+@pytest.fixture(scope="session")
+def here(tmp_path_factory, models, shared_cache):
+    """As ``hubpkg``, in this process: quicker, for where it is not the process that is tested."""
+    from hubpkg import cli
+
+    def run(*arguments, env=None, cwd=None):
+        handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+        out, err = io.StringIO(), io.StringIO()
+        with pytest.MonkeyPatch.context() as patched, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            for key, value in {"HUBPKG_MODELS": models, "HUBPKG_CACHE": shared_cache, **(env or {})}.items():
+                patched.setenv(key, str(value))
+            patched.chdir(cwd or tmp_path_factory.mktemp("cwd"))
+            try:
+                status = cli.main([str(argument) for argument in arguments])
+            except SystemExit as end:  # of the parser
+                status = end.code
+            finally:
+                for number, handler in handlers.items():
+                    signal.signal(number, handler)
+        return subprocess.CompletedProcess(arguments, status, out.getvalue(), err.getvalue())
 
     return run
 

@@ -10,14 +10,15 @@ import sys
 import xml.etree.ElementTree as ET
 
 import pytest
+from conftest import SMALL
 
 from hubpkg import benchmark, performance, spec
 from hubpkg.benchmark import Setting
 from hubpkg.errors import HubpkgError
 from hubpkg.job import Job
 
-SMALL = "xcit_small"
 STEM = f"{SMALL}_digits"
+pytestmark = pytest.mark.usefixtures("mode")  # a benchmark sets graph mode
 
 
 def lines(done):
@@ -25,10 +26,8 @@ def lines(done):
     return [line for line in done.stderr.splitlines() if not line.startswith("benchmark: ")]
 
 
-def test_benchmark_prints_what_build_prints_of_performance_and_keeps_the_samples(hubpkg, small_package, tmp_path):
-    done = hubpkg(
-        "benchmark", SMALL, "--batch-size", 4, "--image-size", 48, "--jit-level", "O1", "--json", cwd=tmp_path
-    )
+def test_benchmark_prints_what_build_prints_of_performance_and_keeps_the_samples(here, small_package, tmp_path):
+    done = here("benchmark", SMALL, "--batch-size", 4, "--image-size", 48, "--jit-level", "O1", "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
     assert list(result) == ["model", "dataset", "environment", "machine", "performance", "timing"]
@@ -59,9 +58,9 @@ def test_benchmark_times_engines_and_workers(hubpkg, tmp_path, arguments):
     assert (engines, devices) == (({"mindspore"}, {2}) if "--workers=2" in arguments else ({"onnxruntime"}, {1}))
 
 
-def test_benchmark_needs_no_images_and_shows_a_table(hubpkg, tmp_path):
+def test_benchmark_needs_no_images_and_shows_a_table(here, tmp_path):
     options = ("--dataset", "imagenet2012", "--batch-size", 2, "--image-size", 32, "--precision", "float16")
-    done = hubpkg("benchmark", SMALL, *options, cwd=tmp_path)
+    done = here("benchmark", SMALL, *options, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     rows = dict(re.split(r"  +", line.strip(), maxsplit=1) for line in done.stdout.splitlines()[1:])
     assert list(rows)[:6] == ["parameters", "setting", "compile", "training", "latency", "throughput"]
@@ -78,8 +77,8 @@ def test_benchmark_needs_no_images_and_shows_a_table(hubpkg, tmp_path):
     assert ("noisy" in rows) == noisy
 
 
-def test_a_sweep_of_image_sizes_is_kept_as_samples_table_and_picture(hubpkg, tmp_path):
-    done = hubpkg("benchmark", SMALL, "--sweep", "image-size=64,32,64,96", "--json", cwd=tmp_path)
+def test_a_sweep_of_image_sizes_is_kept_as_samples_table_and_picture(here, tmp_path):
+    done = here("benchmark", SMALL, "--sweep", "image-size=64,32,64,96", "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
     assert [(p["image_size"], p["tokens"], p["batch_size"]) for p in result["points"]] == [
@@ -104,8 +103,8 @@ def test_a_sweep_of_image_sizes_is_kept_as_samples_table_and_picture(hubpkg, tmp
     ]
 
 
-def test_a_sweep_of_batch_sizes_is_shown_as_a_table(hubpkg, tmp_path):
-    done = hubpkg("benchmark", SMALL, "--sweep", "batch-size=2,1", "--image-size", 64, "--out", tmp_path / "here")
+def test_a_sweep_of_batch_sizes_is_shown_as_a_table(here, tmp_path):
+    done = here("benchmark", SMALL, "--sweep", "batch-size=2,1", "--image-size", 64, "--out", tmp_path / "here")
     assert done.returncode == 0, done.stderr
     title, *rows = done.stdout.splitlines()
     assert title == f"{SMALL}, by its recipe for digits"
@@ -139,8 +138,8 @@ def test_a_sweep_of_batch_sizes_is_shown_as_a_table(hubpkg, tmp_path):
         (["--out", __file__], [f"{__file__}: ", "File exists"]),
     ],
 )
-def test_a_mistake_gets_one_line_and_status_2_and_leaves_nothing(hubpkg, tmp_path, options, words):
-    done = hubpkg("benchmark", SMALL, *options, cwd=tmp_path)
+def test_a_mistake_gets_one_line_and_status_2_and_leaves_nothing(here, tmp_path, options, words):
+    done = here("benchmark", SMALL, *options, cwd=tmp_path)
     assert done.returncode == 2, done.stderr
     assert done.stdout == ""
     assert len(lines(done)) == 1, done.stderr
@@ -209,21 +208,12 @@ def test_a_benchmark_that_is_stopped_keeps_what_was_measured(job, tmp_path, monk
     assert [timing.batch_size for timing in timings.inference] == [1, 8, 64]
 
 
-def test_ctrl_c_ends_a_sweep_with_what_was_measured(models, tmp_path, shared_cache):
-    with subprocess.Popen(
-        [sys.executable, "-m", "hubpkg", "benchmark", SMALL, "--sweep", "batch-size=1,2,1024,2048,4096"],
-        env={**os.environ, "HUBPKG_MODELS": str(models), "HUBPKG_CACHE": str(shared_cache)},
-        cwd=tmp_path,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        try:
-            assert process.stderr.readline().startswith("benchmark: inference x1 at 32x32: ")
-            process.send_signal(signal.SIGINT)
-            said = process.stderr.read()
-        finally:
-            process.kill()
-    assert process.returncode == 130, said
+def test_ctrl_c_ends_a_sweep_with_what_was_measured(start, tmp_path):
+    process = start("benchmark", SMALL, "--sweep", "batch-size=1,2,1024,2048,4096", stdout=subprocess.DEVNULL)
+    assert process.stderr.readline().startswith("benchmark: inference x1 at 32x32: ")
+    process.send_signal(signal.SIGINT)
+    said = process.stderr.read()
+    assert process.wait() == 130, said
     assert said.splitlines()[-1] == "hubpkg: interrupted; finished stages are kept"
     timings = performance.read_timings(tmp_path / "runs" / f"{STEM}.batch-size.timing.json")
     assert 1 <= len(timings.inference) < 5

@@ -12,11 +12,17 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from conftest import SMALL
+from conftest import OWN_CACHE, SMALL
 
+from hubpkg import checkpoint as checkpoints
 from hubpkg import evaluation, predictions
+from hubpkg.job import Job
+from hubpkg.spec import read_spec
 
 PREDICTIONS, FIGURES = f"{SMALL}_digits.predictions.csv", f"{SMALL}_digits.evaluation.json"
+
+
+pytestmark = pytest.mark.usefixtures("mode")  # an evaluation sets graph mode
 
 
 @pytest.fixture(scope="module")
@@ -26,11 +32,12 @@ def checkpoint(small_package):
 
 
 @pytest.fixture
-def evaluate(hubpkg, checkpoint, tmp_path):
+def evaluate(hubpkg, here, checkpoint, tmp_path):
     """Runs hubpkg evaluate, and gives its figures and predictions."""
 
     def run(*arguments, env=None):
-        done = hubpkg("evaluate", SMALL, "--checkpoint", checkpoint, "--out", tmp_path, "--json", *arguments, env=env)
+        command = hubpkg if "--workers" in arguments else here
+        done = command("evaluate", SMALL, "--checkpoint", checkpoint, "--out", tmp_path, "--json", *arguments, env=env)
         assert done.returncode == 0, done.stderr
         result = json.loads(done.stdout)
         assert json.loads((tmp_path / FIGURES).read_text()) == result
@@ -68,39 +75,53 @@ def rows_in(cache):
     return sum(file.read_text().count("\n") for file in cache.glob("evaluation/*/*.csv"))
 
 
-def start(checkpoint, out, models, cache, *arguments):
-    """An evaluation in a cache of its own, stopped as soon as its journal has some predictions."""
-    command = [sys.executable, "-m", "hubpkg", "evaluate", SMALL, "--checkpoint", checkpoint, "--out", out, *arguments]
-    process = subprocess.Popen(
-        [str(part) for part in command],
-        env={**os.environ, "HUBPKG_MODELS": str(models), "HUBPKG_CACHE": str(cache)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    while rows_in(cache) < 20:
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.01)
-    return process
+@pytest.fixture
+def cache(tmp_path):
+    return tmp_path / OWN_CACHE
+
+
+@pytest.fixture
+def started(start, checkpoint, cache, tmp_path):
+    """Starts an evaluation into tmp_path / "out" with a cache of its own, and waits for the journal's beginning."""
+
+    def run(*arguments):
+        options = ("--checkpoint", checkpoint, "--out", tmp_path / "out", "--engine=mindspore", "--batch-size=1")
+        process = start("evaluate", SMALL, *options, *arguments)
+        while rows_in(cache) < 20:
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.01)
+        return process
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def whole(here, checkpoint, tmp_path_factory):
+    """The figures and predictions of an evaluation by MindSpore that nobody stopped."""
+    out = tmp_path_factory.mktemp("whole")
+    done = here("evaluate", SMALL, "--checkpoint", checkpoint, "--out", out, "--engine", "mindspore", "--json")
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout), list(predictions.read(out / PREDICTIONS))
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
-def test_an_evaluation_that_was_stopped_goes_on_from_there(checkpoint, evaluate, models, tmp_path, number):
-    cache, out = tmp_path / "cache", tmp_path / "out"
-    process = start(checkpoint, out, models, cache, "--engine", "mindspore", "--batch-size", "1")
+def test_an_evaluation_that_was_stopped_goes_on_from_there(  # noqa: PLR0913, PLR0917 - fixtures
+    started, evaluate, whole, cache, tmp_path, number
+):
+    process = started()
     process.send_signal(number)
     process.communicate()
     assert process.returncode == (-9 if number == signal.SIGKILL else 130)
     kept = rows_in(cache)
     assert 20 <= kept < 361
-    assert not (out / PREDICTIONS).exists()
+    assert not (tmp_path / "out" / PREDICTIONS).exists()
     result, found = evaluate("--engine", "mindspore", env={"HUBPKG_CACHE": str(cache)})
     assert 0 < result["resumed"] < kept
     assert len(found) == 360
     assert not list(cache.glob("evaluation/*"))
-    again, whole = evaluate("--engine", "mindspore", env={"HUBPKG_CACHE": str(cache)})
+    again, expected = whole
     assert (again["resumed"], again["metrics"]) == (0, result["metrics"])
-    assert evaluation.compare(whole, found, evaluation.LOGIT_TOLERANCE).differing == ()
+    assert evaluation.compare(expected, found, evaluation.LOGIT_TOLERANCE).differing == ()
 
 
 def workers_of(out):
@@ -118,10 +139,8 @@ def workers_of(out):
 
 
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="the system does not tell processes' environments")
-def test_a_worker_that_dies_ends_the_run_with_its_log(checkpoint, evaluate, models, tmp_path):
-    cache, out = tmp_path / "cache", tmp_path / "out"
-    arguments = ("--engine", "mindspore", "--batch-size", "1", "--workers", "2")
-    process = start(checkpoint, out, models, cache, *arguments)
+def test_a_worker_that_dies_ends_the_run_with_its_log(started, evaluate, cache, tmp_path):
+    out, process = tmp_path / "out", started("--workers=2")
     os.kill(workers_of(out)[b"MS_WORKER", 1], signal.SIGKILL)
     _, errors = process.communicate(timeout=100)
     assert process.returncode == 2
@@ -135,9 +154,8 @@ def test_a_worker_that_dies_ends_the_run_with_its_log(checkpoint, evaluate, mode
 
 
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="the system does not tell processes' environments")
-def test_ctrl_c_ends_the_workers_too(checkpoint, models, tmp_path):
-    out = tmp_path / "out"
-    process = start(checkpoint, out, models, tmp_path / "cache", "--engine=mindspore", "--batch-size=1", "--workers=2")
+def test_ctrl_c_ends_the_workers_too(started, tmp_path):
+    out, process = tmp_path / "out", started("--workers=2")
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=100)
     assert process.returncode == 130
@@ -145,9 +163,8 @@ def test_ctrl_c_ends_the_workers_too(checkpoint, models, tmp_path):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process that its parent was killed")
-def test_workers_end_when_their_launcher_is_killed(checkpoint, models, tmp_path):
-    cache, out = tmp_path / "cache", tmp_path / "out"
-    process = start(checkpoint, out, models, cache, "--engine=mindspore", "--batch-size=1", "--workers=2")
+def test_workers_end_when_their_launcher_is_killed(started, cache, tmp_path):
+    out, process = tmp_path / "out", started("--workers=2")
     assert len(workers_of(out)) == 3
     process.kill()
     process.communicate()
@@ -204,7 +221,7 @@ def test_msrun_starts_evaluate_on_its_own(checkpoint, models, small_package, tmp
     assert "top-1" not in second
 
 
-def test_workers_leave_damaged_images_out_too(hubpkg, models, tmp_path):
+def test_workers_leave_damaged_images_out_too(hubpkg, models, monkeypatch, tmp_path):
     """Of an image folder: the recipe for digits, for images of one channel, has to be one for it."""
     from PIL import Image
 
@@ -227,13 +244,8 @@ def test_workers_leave_damaged_images_out_too(hubpkg, models, tmp_path):
     env = {"HUBPKG_MODELS": str(tmp_path / "models")}
     arguments = (SMALL, "--dataset", "imagefolder", "--data-dir", tmp_path / "images", "--out", tmp_path)
     made = tmp_path / "made.ckpt"
-    code = f"""
-from pathlib import Path
-from hubpkg import checkpoint, job, spec
-run = job.Job(spec.read_spec({SMALL!r}, "imagefolder"), None, "CPU", print)
-checkpoint.save(run.network(), Path({str(made)!r}))
-"""
-    subprocess.run([sys.executable, "-c", code], env={**os.environ, **env}, check=True, capture_output=True)
+    monkeypatch.setenv("HUBPKG_MODELS", env["HUBPKG_MODELS"])
+    checkpoints.save(Job(read_spec(SMALL, "imagefolder"), None, "CPU", print).network(), made)
     options = ("--checkpoint", made, "--workers", "2", "--engine", "mindspore", "--json")
     assert hubpkg("evaluate", *arguments, *options, env=env).returncode == 2
     done = hubpkg("evaluate", *arguments, *options, "--skip-damaged", env=env)
@@ -242,8 +254,8 @@ checkpoint.save(run.network(), Path({str(made)!r}))
     assert (result["samples"], result["damaged"], result["workers"]) == (7, 1, 2)
 
 
-def test_no_other_command_runs_under_msrun(hubpkg, small_package):
-    done = hubpkg("verify", small_package, env={"MS_ROLE": "MS_WORKER"})
+def test_no_other_command_runs_under_msrun(here, small_package):
+    done = here("verify", small_package, env={"MS_ROLE": "MS_WORKER"})
     assert (done.returncode, done.stdout) == (2, "")
     assert "expected train, evaluate or benchmark under msrun" in done.stderr
 
@@ -256,7 +268,7 @@ CHANGES = {
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_an_engine_that_cannot_be_trusted_is_refused(hubpkg, checkpoint, models, tmp_path, change):
+def test_an_engine_that_cannot_be_trusted_is_refused(here, checkpoint, models, tmp_path, change):
     old, new, found = CHANGES[change]
     shutil.copytree(models, tmp_path / "models")
     network = tmp_path / "models" / SMALL / f"{SMALL}_network.py"
@@ -265,10 +277,10 @@ def test_an_engine_that_cannot_be_trusted_is_refused(hubpkg, checkpoint, models,
     network.write_text(source.replace(line, line.replace(old, new) + ")"), encoding="utf-8")
     env = {"HUBPKG_MODELS": str(tmp_path / "models")}
     arguments = ("evaluate", SMALL, "--checkpoint", checkpoint, "--out", tmp_path, "--json")
-    refused = hubpkg(*arguments, "--engine", "onnxruntime", env=env)
+    refused = here(*arguments, "--engine", "onnxruntime", env=env)
     assert (refused.returncode, refused.stdout) == (2, "")
     assert found in refused.stderr.splitlines()[-1]
-    by_itself = hubpkg(*arguments, env=env)
+    by_itself = here(*arguments, env=env)
     assert by_itself.returncode == 0, by_itself.stderr
     assert "engine: mindspore, as onnxruntime was refused: " in by_itself.stderr
     assert json.loads(by_itself.stdout)["engine"] == "mindspore"
@@ -294,9 +306,9 @@ def test_without_onnxruntime_mindspore_evaluates(checkpoint, models, shared_cach
     assert "expected onnxruntime, found none; install 'hubpkg[onnxruntime]'" in refused.stderr
 
 
-def test_onnxruntime_is_for_the_cpu(hubpkg, checkpoint, tmp_path):
+def test_onnxruntime_is_for_the_cpu(here, checkpoint, tmp_path):
     arguments = ("evaluate", SMALL, "--checkpoint", checkpoint, "--out", tmp_path, "--device", "Ascend")
-    done = hubpkg(*arguments, "--engine", "onnxruntime")
+    done = here(*arguments, "--engine", "onnxruntime")
     assert done.returncode == 2
     assert "expected the device CPU, found Ascend" in done.stderr
 
@@ -317,9 +329,9 @@ def test_a_journal_is_of_one_network_data_and_engine_alone(monkeypatch, tmp_path
     assert key(batch_size=3) == key(compared=1) == key()
 
 
-def test_msrun_options_are_for_workers(hubpkg, checkpoint):
-    done = hubpkg("evaluate", SMALL, "--checkpoint", checkpoint, "--msrun=--bind_core=True")
+def test_msrun_options_are_for_workers(here, checkpoint):
+    done = here("evaluate", SMALL, "--checkpoint", checkpoint, "--msrun=--bind_core=True")
     assert done.returncode == 2
     assert "--msrun: expected it with --workers, found it alone" in done.stderr
-    done = hubpkg("evaluate", SMALL, "--checkpoint", checkpoint, "--workers=2", "--msrun='")
+    done = here("evaluate", SMALL, "--checkpoint", checkpoint, "--workers=2", "--msrun='")
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)

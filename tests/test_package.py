@@ -17,10 +17,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from conftest import OWN_CACHE, SMALL, starting
 from forging import read_manifest
 from PIL import Image
 
-SMALL = "xcit_small"
 PACKAGE = f"{SMALL}_digits"
 BUILT = [PACKAGE, f"{PACKAGE}.report.html"]  # what a build leaves
 CARD = f"{PACKAGE}.md"
@@ -28,32 +28,15 @@ CARD = f"{PACKAGE}.md"
 
 @pytest.fixture
 def cache(tmp_path):
-    folder = tmp_path / "own cache"
+    folder = tmp_path / OWN_CACHE
     folder.mkdir()
     return folder
 
 
 @pytest.fixture
-def start(models, cache, tmp_path):
+def build(start):
     """Starts a build with a cache of its own, and gives the process."""
-    processes = []
-
-    def run(*arguments):
-        process = subprocess.Popen(
-            [sys.executable, "-m", "hubpkg", "build", SMALL, *map(str, arguments)],
-            env={**os.environ, "HUBPKG_MODELS": str(models), "HUBPKG_CACHE": str(cache)},
-            cwd=tmp_path,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        processes.append(process)
-        return process
-
-    yield run
-    for process in processes:
-        process.kill()
-        process.communicate()
+    return functools.partial(start, "build", SMALL)
 
 
 def wait_for(pattern, folder, process):
@@ -103,8 +86,8 @@ def test_a_build_leaves_a_report_beside_the_package_with_the_images_it_gets_wron
     assert len(text) < 400_000
 
 
-def test_build_prints_one_json_document(hubpkg, tmp_path):
-    done = hubpkg("build", SMALL, "--out", tmp_path / "dist", "--json")
+def test_build_prints_one_json_document(here, tmp_path):
+    done = here("build", SMALL, "--out", tmp_path / "dist", "--json")
     result = json.loads(done.stdout)
     keys = ["uid", "package", "card", "checkpoint", "metrics", "samples", "damaged", "performance", "report"]
     assert list(result) == keys
@@ -150,30 +133,30 @@ def test_an_unchanged_build_reuses_every_stage_and_does_not_import_the_framework
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == before
 
 
-def test_other_links_make_another_card_and_run_no_stage(hubpkg, tmp_path):
+def test_other_links_make_another_card_and_run_no_stage(here, tmp_path):
     out = tmp_path / "dist"
-    assert hubpkg("build", SMALL, "--out", out).returncode == 0
-    done = hubpkg("build", SMALL, "--out", out, "--asset-base-url", "https://example.com/other/")
+    assert here("build", SMALL, "--out", out).returncode == 0
+    done = here("build", SMALL, "--out", out, "--asset-base-url", "https://example.com/other/")
     assert done.returncode == 0, done.stderr
     assert "done in" not in done.stderr
     assert "<https://example.com/other/xcit_small-" in (out / PACKAGE / f"{PACKAGE}.md").read_text()
-    assert hubpkg("verify", out / PACKAGE).returncode == 0
+    assert here("verify", out / PACKAGE).returncode == 0
     assert sorted(path.name for path in out.iterdir()) == BUILT
 
 
-def test_killed_after_each_stage_the_next_build_goes_on_from_it(start, cache, tmp_path):
+def test_killed_after_each_stage_the_next_build_goes_on_from_it(build, cache, tmp_path):
     reused = []
     for stage in ("train", "evaluate", "benchmark"):
-        build = start()
-        wait_for(f"stage/{stage}-*[!kl]", cache, build)
-        build.send_signal(signal.SIGKILL)
-        _, log = build.communicate()
+        killed = build()
+        wait_for(f"stage/{stage}-*[!kl]", cache, killed)
+        killed.send_signal(signal.SIGKILL)
+        _, log = killed.communicate()
         assert [line.split(":")[0] for line in log.splitlines() if "reused" in line] == reused
         assert not list(tmp_path.glob("dist/[!.]*"))
         reused.append(stage)
-    build = start()
-    _, log = build.communicate()
-    assert build.returncode == 0, log
+    last = build()
+    _, log = last.communicate()
+    assert last.returncode == 0, log
     assert [line.split(":")[0] for line in log.splitlines() if "reused" in line] == reused
     assert sorted(path.name for path in (tmp_path / "dist").iterdir()) == BUILT
 
@@ -186,12 +169,12 @@ def test_killed_after_each_stage_the_next_build_goes_on_from_it(start, cache, tm
         ("evaluate-*.partial", ["train", "evaluate"]),  # after MindSpore has put a handler of its own in place
     ],
 )
-def test_interrupted_it_says_so_and_leaves_no_half_result(moment, stages, start, cache, tmp_path):
-    build = start()
-    wait_for(f"stage/{moment}", cache, build)
-    build.send_signal(signal.SIGINT)
-    out, log = build.communicate()
-    assert (build.returncode, out) == (130, ""), log
+def test_interrupted_it_says_so_and_leaves_no_half_result(moment, stages, build, cache, tmp_path):
+    interrupted = build()
+    wait_for(f"stage/{moment}", cache, interrupted)
+    interrupted.send_signal(signal.SIGINT)
+    out, log = interrupted.communicate()
+    assert (interrupted.returncode, out) == (130, ""), log
     running = [line.partition(":")[0] for line in log.splitlines() if line.endswith(": running")]
     assert [stage for stage in running if stage != "export"] == stages  # to where native code lets an interrupt in
     assert log.splitlines()[-1] == "hubpkg: interrupted; finished stages are kept"
@@ -199,32 +182,23 @@ def test_interrupted_it_says_so_and_leaves_no_half_result(moment, stages, start,
     assert not list(cache.glob("stage/*.partial"))
 
 
-def test_killed_between_two_renames_the_earlier_package_comes_back(hubpkg, small_package, tmp_path):
+def test_killed_between_two_renames_the_earlier_package_comes_back(here, small_package, tmp_path):
     out = tmp_path / "dist"
-    assert hubpkg("build", SMALL, "--out", out).returncode == 0
+    assert here("build", SMALL, "--out", out).returncode == 0
     (out / PACKAGE).rename(out / f".{PACKAGE}.replaced")
     shutil.copytree(small_package, out / f".{PACKAGE}.partial")
-    done = hubpkg("build", SMALL, "--out", out)
+    done = here("build", SMALL, "--out", out)
     assert done.returncode == 0
     assert "up to date" in done.stderr
     assert sorted(path.name for path in out.iterdir()) == BUILT
 
 
-def test_a_damaged_package_is_made_anew(hubpkg, tmp_path):
+def test_a_damaged_package_is_made_anew(here, tmp_path):
     out = tmp_path / "dist"
-    assert hubpkg("build", SMALL, "--out", out).returncode == 0
+    assert here("build", SMALL, "--out", out).returncode == 0
     (out / PACKAGE / f"{PACKAGE}.md").write_text("nothing")
-    assert hubpkg("build", SMALL, "--out", out).returncode == 0
-    assert hubpkg("verify", out / PACKAGE).returncode == 0
-
-
-def test_two_builds_at_once_share_their_stages(start, tmp_path):
-    first, second = start(), start()
-    logs = [process.communicate()[1] for process in (first, second)]
-    assert (first.returncode, second.returncode) == (0, 0), logs
-    assert sum(log.count("train: done") for log in logs) == 1
-    assert sum(log.count("waiting for another hubpkg") for log in logs) == 1
-    assert sorted(path.name for path in (tmp_path / "dist").iterdir()) == BUILT
+    assert here("build", SMALL, "--out", out).returncode == 0
+    assert here("verify", out / PACKAGE).returncode == 0
 
 
 @pytest.fixture(scope="session")
@@ -233,14 +207,32 @@ def weights(small_package):
     return file
 
 
-def test_a_checkpoint_file_makes_a_package_that_says_so(hubpkg, weights, tmp_path):
-    done = hubpkg("build", SMALL, "--checkpoint", weights, "--out", tmp_path / "dist", "--json")
-    assert done.returncode == 0, done.stderr
-    package = Path(json.loads(done.stdout)["package"])
+@pytest.fixture(scope="module")
+def twice(models, weights, tmp_path_factory):
+    """What two builds at once of a checkpoint file leave in a folder of their own, and what they print."""
+    folder = tmp_path_factory.mktemp("twice")
+    with starting(models, folder) as run:
+        processes = [run("build", SMALL, "--checkpoint", weights, "--json") for _ in range(2)]
+        printed = [process.communicate() for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], printed
+    return folder, printed
+
+
+def test_two_builds_at_once_share_their_stages(twice):
+    folder, printed = twice
+    logs = "".join(log for _, log in printed)
+    assert logs.count("evaluate: done") == 1
+    assert logs.count("waiting for another hubpkg") == 1
+    assert sorted(path.name for path in (folder / "dist").iterdir()) == BUILT
+
+
+def test_a_checkpoint_file_makes_a_package_that_says_so(twice, here, weights):
+    folder, ((out, _), _) = twice
+    package = folder / json.loads(out)["package"]
     assert (package / weights.name).read_bytes() == weights.read_bytes()
     assert not (package / "evidence" / "training.jsonl").exists()
     assert "given as a file" in (package / f"{PACKAGE}.md").read_text()
-    assert hubpkg("verify", package).returncode == 0
+    assert here("verify", package).returncode == 0
 
 
 def refused(done, out, *words):
@@ -305,9 +297,9 @@ def bad_checkpoints(weights, tmp_path_factory):
         ("absent", ["no file"]),
     ],
 )
-def test_a_checkpoint_that_does_not_fit_is_refused(name, words, hubpkg, bad_checkpoints, tmp_path):
+def test_a_checkpoint_that_does_not_fit_is_refused(name, words, here, bad_checkpoints, tmp_path):
     file = bad_checkpoints / f"{name}.ckpt"
-    done = hubpkg("build", SMALL, "--checkpoint", file, "--out", tmp_path / "dist")
+    done = here("build", SMALL, "--checkpoint", file, "--out", tmp_path / "dist")
     refused(done, tmp_path / "dist", file, *words)
 
 
@@ -321,13 +313,13 @@ def test_a_checkpoint_that_does_not_fit_is_refused(name, words, hubpkg, bad_chec
         ([SMALL, "--asset-base-url", "ftp://x"], ["asset-base-url"]),
     ],
 )
-def test_what_can_not_be_built_is_refused(arguments, words, hubpkg, tmp_path):
-    refused(hubpkg("build", *arguments, "--out", tmp_path / "dist"), tmp_path / "dist", *words)
+def test_what_can_not_be_built_is_refused(arguments, words, here, tmp_path):
+    refused(here("build", *arguments, "--out", tmp_path / "dist"), tmp_path / "dist", *words)
 
 
-def test_a_folder_that_can_not_be_written_is_refused_before_the_work(hubpkg, tmp_path):
+def test_a_folder_that_can_not_be_written_is_refused_before_the_work(here, tmp_path):
     (tmp_path / "file").write_text("")
-    done = hubpkg("build", SMALL, "--out", tmp_path / "file" / "dist", env={"HUBPKG_CACHE": str(tmp_path / "cache")})
+    done = here("build", SMALL, "--out", tmp_path / "file" / "dist", env={"HUBPKG_CACHE": str(tmp_path / "cache")})
     refused(done, tmp_path / "file" / "dist", "Not a directory")
     assert not list(tmp_path.glob("cache/stage/*"))
 
@@ -356,7 +348,7 @@ def test_a_full_disk_leaves_the_folder_as_it_was(models, hubpkg, shared_cache, t
 
 
 @pytest.mark.parametrize("target", ["a file", "a folder", "a dangling link"])
-def test_what_is_no_package_is_never_replaced(target, hubpkg, tmp_path):
+def test_what_is_no_package_is_never_replaced(target, here, tmp_path):
     path = tmp_path / "dist" / PACKAGE
     path.parent.mkdir()
     if target == "a file":
@@ -366,7 +358,7 @@ def test_what_is_no_package_is_never_replaced(target, hubpkg, tmp_path):
         (path / "thesis.txt").write_text("mine")
     else:
         path.symlink_to("nowhere")
-    done = hubpkg("build", SMALL, "--out", path.parent)
+    done = here("build", SMALL, "--out", path.parent)
     assert done.returncode == 2
     assert f"{path}: expected a package that may be replaced, or nothing" in done.stderr
     assert [child.name for child in path.parent.iterdir()] == [PACKAGE]
@@ -394,21 +386,21 @@ def change(file, before, after):
         ({"in_channels: 1": "in_channels: 3", "[0.5]": "[0.5, 0.5, 0.5]"}, ["in_channels: expected 1, found 3"]),
     ],
 )
-def test_a_recipe_that_does_not_fit_is_refused(changes, words, own_model, hubpkg, tmp_path):
+def test_a_recipe_that_does_not_fit_is_refused(changes, words, own_model, here, tmp_path):
     for before, after in changes.items():
         change(own_model / "recipes" / "digits.yaml", before, after)
-    refused(hubpkg("build", SMALL, cwd=tmp_path), tmp_path / "dist", *words)
+    refused(here("build", SMALL, cwd=tmp_path), tmp_path / "dist", *words)
     assert [path.name for path in tmp_path.iterdir()] == ["models"]
 
 
-def test_a_model_whose_code_fails_is_named(own_model, hubpkg, tmp_path):
+def test_a_model_whose_code_fails_is_named(own_model, here, tmp_path):
     change(own_model / "mindspore_hub_conf.py", "import json", "import json, nowhere")
-    done = hubpkg("build", SMALL, cwd=tmp_path)
+    done = here("build", SMALL, cwd=tmp_path)
     refused(done, tmp_path / "dist", f"models/{SMALL}: expected a network", "No module named 'nowhere'")
 
 
-def test_prose_runs_no_stage_again_and_litter_is_not_packed(own_model, hubpkg, tmp_path):
-    assert hubpkg("build", SMALL, cwd=tmp_path).returncode == 0
+def test_prose_runs_no_stage_again_and_litter_is_not_packed(own_model, here, tmp_path):
+    assert here("build", SMALL, cwd=tmp_path).returncode == 0
     change(own_model / "model.yaml", "author: hubpkg contributors", "author: another publisher")
     change(own_model / "architecture.svg", "</svg>", "<!-- -->\n</svg>")
     change(own_model / "recipes" / "imagenet2012.yaml", "seed: 42", "seed: 43")
@@ -417,7 +409,7 @@ def test_prose_runs_no_stage_again_and_litter_is_not_packed(own_model, hubpkg, t
     (own_model / "stray.pyc").write_text("bytecode")
     (own_model / "model.yaml~").write_text("before")
     (own_model / "link").symlink_to("/etc/hostname")
-    done = hubpkg("build", SMALL, cwd=tmp_path)
+    done = here("build", SMALL, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "running" not in done.stderr
     package = tmp_path / "dist" / PACKAGE
@@ -434,26 +426,26 @@ def test_prose_runs_no_stage_again_and_litter_is_not_packed(own_model, hubpkg, t
     ]
 
 
-def test_what_others_report_is_on_the_card_and_verify_says_where_it_lies(own_model, hubpkg, tmp_path):
-    measured = json.loads(hubpkg("build", SMALL, "--json", cwd=tmp_path).stdout)["metrics"]["top1"]
+def test_what_others_report_is_on_the_card_and_verify_says_where_it_lies(own_model, here, tmp_path):
+    measured = json.loads(here("build", SMALL, "--json", cwd=tmp_path).stdout)["metrics"]["top1"]
     claims = f"[{{source: A list, top1: {measured}}}, {{source: Another, top1: 99.95, top5: 0.0}}]"
     change(own_model / "model.yaml", "  digits: {}", f"  digits: {{reported: {claims}}}")
-    done = hubpkg("build", SMALL, cwd=tmp_path)
+    done = here("build", SMALL, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "done in" not in done.stderr  # it is prose, and no stage runs again
     package = tmp_path / "dist" / PACKAGE
-    said = hubpkg("verify", package).stdout
+    said = here("verify", package).stdout
     assert f"; top1 {measured:g} % as reported by A list lies within the measured interval, " in said
     assert "; top1 99.95 % as reported by Another lies outside the measured interval, " in said
     assert "; top5 0 % as reported by Another lies outside the measured interval, " in said
     assert f"| A list | top1 | {measured:g} | " in (package / CARD).read_text(encoding="utf-8")
-    linted = hubpkg("lint", package / CARD)
-    assert linted.stdout == hubpkg("lint", package / CARD, "--ignore", "ALL").stdout
+    linted = here("lint", package / CARD)
+    assert linted.stdout == here("lint", package / CARD, "--ignore", "ALL").stdout
 
 
-def test_a_checkpoint_that_is_not_what_its_name_says_is_refused(hubpkg, weights, tmp_path):
+def test_a_checkpoint_that_is_not_what_its_name_says_is_refused(here, weights, tmp_path):
     file = Path(shutil.copy(weights, tmp_path / "xcit_small-01234567.ckpt"))
-    refused(hubpkg("build", SMALL, "--checkpoint", file, "--out", tmp_path / "dist"), tmp_path / "dist", "01234567...")
+    refused(here("build", SMALL, "--checkpoint", file, "--out", tmp_path / "dist"), tmp_path / "dist", "01234567...")
 
 
 class Quiet(http.server.SimpleHTTPRequestHandler):
@@ -474,13 +466,13 @@ def served(weights, tmp_path):
         server.shutdown()
 
 
-def test_weights_that_model_yaml_names_are_fetched(hubpkg, models, served, weights, tmp_path):
-    shutil.copytree(models / SMALL, tmp_path / "models" / SMALL)
-    file, link = tmp_path / "models" / SMALL / "model.yaml", f"{served}/weights.ckpt"
-    sha256 = hashlib.sha256(weights.read_bytes()).hexdigest()
+def test_weights_that_model_yaml_names_are_fetched(here, own_model, served, twice, tmp_path):
+    file, link = own_model / "model.yaml", f"{served}/weights.ckpt"
+    sha256 = hashlib.sha256((tmp_path / "served" / "weights.ckpt").read_bytes()).hexdigest()
     asset = f"{{checkpoint: {{links: [<{served}/gone.ckpt>, {link}], sha256: {sha256}}}}}"
     file.write_text(file.read_text(encoding="utf-8").replace("digits: {}", f"digits: {asset}"), encoding="utf-8")
-    done = hubpkg("build", SMALL, "--checkpoint", "fetch", "--out", tmp_path / "dist", "--json", cwd=tmp_path)
+    env = {"HUBPKG_CACHE": twice[0] / OWN_CACHE}  # where such weights were evaluated and timed
+    done = here("build", SMALL, "--checkpoint", "fetch", "--out", tmp_path / "dist", "--json", cwd=tmp_path, env=env)
     assert done.returncode == 0, done.stderr
     assert f"{served}/gone.ckpt: expected the file, found status 404" in done.stderr
     package = Path(json.loads(done.stdout)["package"])
@@ -502,9 +494,9 @@ def test_weights_that_model_yaml_names_are_fetched(hubpkg, models, served, weigh
     ],
     ids=["nothing-to-fetch", "no-digest", "wrong-digest", "offline", "wrong-file"],
 )
-def test_weights_that_are_not_as_said_are_refused(options, words, hubpkg, served, tmp_path):
+def test_weights_that_are_not_as_said_are_refused(options, words, here, served, tmp_path):
     places = {"URL": f"{served}/weights.ckpt", "FILE": tmp_path / "served" / "weights.ckpt"}
-    done = hubpkg("build", SMALL, "--checkpoint", *(places.get(o, o) for o in options), "--out", tmp_path / "dist")
+    done = here("build", SMALL, "--checkpoint", *(places.get(o, o) for o in options), "--out", tmp_path / "dist")
     refused(done, tmp_path / "dist", words)
 
 
@@ -529,10 +521,10 @@ def image_folder(tmp_path_factory, models):
     return data, {"HUBPKG_MODELS": str(ours.parent)}
 
 
-def test_damaged_images_stop_a_build_or_are_left_out_and_counted(image_folder, hubpkg, tmp_path):
+def test_damaged_images_stop_a_build_or_are_left_out_and_counted(image_folder, here, tmp_path):
     data, env = image_folder
     arguments = ["build", SMALL, "--dataset", "imagefolder", "--data-dir", data, "--out", tmp_path]
-    refused = hubpkg(*arguments, env=env)
+    refused = here(*arguments, env=env)
     assert (refused.returncode, refused.stdout) == (2, "")
     assert refused.stderr.count("\n") == 1, refused.stderr
     assert f"{data}/val/light/01.jpg: expected an image that can be read, found: " in refused.stderr
@@ -540,7 +532,7 @@ def test_damaged_images_stop_a_build_or_are_left_out_and_counted(image_folder, h
         "1 of 8 images are damaged or missing: get them again, or leave them out with --skip-damaged" in refused.stderr
     )
 
-    built = hubpkg(*arguments, "--skip-damaged", env=env)
+    built = here(*arguments, "--skip-damaged", env=env)
     assert built.returncode == 0, built.stderr
     assert "the 8 images of 2 classes in a folder, less 1 damaged or missing, left out" in built.stdout
     package = tmp_path / f"{SMALL}_imagefolder"
@@ -559,13 +551,13 @@ def test_damaged_images_stop_a_build_or_are_left_out_and_counted(image_folder, h
     assert "- Training: 1 of the 26 training images were damaged or missing, and left out." in card
 
     again = ["verify", "--rerun", package, "--data-dir", data]
-    assert hubpkg(*again, env=env).returncode == 2
-    verified = hubpkg(*again, "--skip-damaged", env=env)
+    assert here(*again, env=env).returncode == 2
+    verified = here(*again, "--skip-damaged", env=env)
     assert verified.returncode == 0, verified.stdout + verified.stderr
     assert "as the manifest says; 1 damaged or missing, left out" in verified.stdout
     assert "7 images evaluated again by onnxruntime: 0 differ" in verified.stdout
     (checkpoint,) = package.glob("*.ckpt")
     evaluate = ["evaluate", SMALL, "--dataset", "imagefolder", "--data-dir", data, "--checkpoint", checkpoint]
-    result = json.loads(hubpkg(*evaluate, "--skip-damaged", "--json", "--out", tmp_path / "runs", env=env).stdout)
+    result = json.loads(here(*evaluate, "--skip-damaged", "--json", "--out", tmp_path / "runs", env=env).stdout)
     assert (result["samples"], result["damaged"]) == (7, 1)
     assert result["evaluated"] == "the 8 images of 2 classes in a folder"

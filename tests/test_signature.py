@@ -29,9 +29,9 @@ def keys(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def signed_once(hubpkg, small_package, keys, tmp_path_factory):
+def signed_once(here, small_package, keys, tmp_path_factory):
     package = Path(shutil.copytree(small_package, tmp_path_factory.mktemp("signed") / small_package.name))
-    done = hubpkg("sign", package, "--private-key", keys / "publisher.pem")
+    done = here("sign", package, "--private-key", keys / "publisher.pem")
     assert (done.returncode, done.stdout, done.stderr) == (0, f"{package}.sig\n", "")
     return package
 
@@ -44,11 +44,11 @@ def signed(signed_once, tmp_path):
 
 
 @pytest.fixture
-def signature_check(hubpkg):
+def signature_check(here):
     """Runs ``hubpkg verify`` with a key or a policy; gives the exit status and the check of the signature."""
 
     def run(package, *options):
-        done = hubpkg("verify", "--json", package, *options)
+        done = here("verify", "--json", package, *options)
         result = json.loads(done.stdout)
         (check,) = [check for check in result["checks"] if check["name"] == "signature"]
         assert done.returncode == (not result["ok"]), done.stderr
@@ -68,18 +68,18 @@ def stock(package, keys, *options):
     return done.returncode == 0
 
 
-def test_the_signer_is_named_and_a_signature_alone_is_not_asked_for(signed, keys, signature_check, hubpkg):
+def test_the_signer_is_named_and_a_signature_alone_is_not_asked_for(signed, keys, signature_check, here):
     status, check = signature_check(signed, "--public-key", keys / "publisher.pub")
     count = len(read_manifest(signed)["files"]) + 1
     assert (status, check["detail"]) == (0, f"{count} files, signed by the key {keys / 'publisher.pub'}")
-    assert "signature" not in hubpkg("verify", signed).stdout
+    assert "signature" not in here("verify", signed).stdout
     Path(f"{signed}.sig").unlink()
-    assert hubpkg("verify", signed).returncode == 0
+    assert here("verify", signed).returncode == 0
 
 
-def test_it_is_found_wherever_a_package_is_named_from(signed, keys, hubpkg):
+def test_it_is_found_wherever_a_package_is_named_from(signed, keys, here):
     for package, cwd in ((".", signed), (signed.name, signed.parent), (f"../{signed.name}/", signed)):
-        done = hubpkg("verify", package, "--public-key", keys / "publisher.pub", cwd=cwd)
+        done = here("verify", package, "--public-key", keys / "publisher.pub", cwd=cwd)
         assert done.returncode == 0, done.stdout
 
 
@@ -199,8 +199,8 @@ def test_what_stands_in_the_signature_s_place_is_a_finding(kind, signed, keys, s
     assert check["detail"].endswith("found none")
 
 
-def test_another_s_signature_is_refused_even_if_it_names_no_key(hubpkg, signed, keys, signature_check):
-    assert hubpkg("sign", signed, "--private-key", keys / "other.pem").returncode == 0
+def test_another_s_signature_is_refused_even_if_it_names_no_key(here, signed, keys, signature_check):
+    assert here("sign", signed, "--private-key", keys / "other.pem").returncode == 0
     _, check = signature_check(signed, "--public-key", keys / "publisher.pub")
     assert "found another: ValueError: Key mismatch" in check["detail"]
     file = Path(f"{signed}.sig")
@@ -227,9 +227,9 @@ def test_a_package_that_cannot_be_hashed_is_a_finding(signed, keys, signature_ch
 
 
 @pytest.mark.parametrize("curve", [ec.SECP256R1, ec.SECP384R1, ec.SECP521R1])
-def test_the_three_curves_sign(curve, hubpkg, package, tmp_path, signature_check):
+def test_the_three_curves_sign(curve, here, package, tmp_path, signature_check):
     make_key(tmp_path, "key", curve())
-    assert hubpkg("sign", package, "--private-key", tmp_path / "key.pem").returncode == 0
+    assert here("sign", package, "--private-key", tmp_path / "key.pem").returncode == 0
     assert signature_check(package, "--public-key", tmp_path / "key.pub")[0] == 0
 
 
@@ -241,18 +241,18 @@ def refused(done, *words):
         assert word in done.stderr
 
 
-def test_keys_that_can_not_be_used_are_refused(hubpkg, package, keys, tmp_path):
+def test_keys_that_can_not_be_used_are_refused(here, package, keys, tmp_path):
     make_key(tmp_path, "bitcoin", ec.SECP256K1())
     write_pair(tmp_path, "rsa", rsa.generate_private_key(public_exponent=65537, key_size=2048))
     (tmp_path / "text.pem").write_text("text", encoding="utf-8")
     wanted = "expected an elliptic-curve key (prime256v1, secp384r1 or secp521r1) in PEM"
     for name in ("bitcoin", "rsa", "text"):
-        refused(hubpkg("sign", package, "--private-key", tmp_path / f"{name}.pem"), wanted, f"{name}.pem")
-    refused(hubpkg("sign", package, "--private-key", keys / "publisher.pub"), wanted)
-    refused(hubpkg("sign", package, "--private-key", tmp_path / "no.pem"), "--private-key: expected a file, found none")
+        refused(here("sign", package, "--private-key", tmp_path / f"{name}.pem"), wanted, f"{name}.pem")
+    refused(here("sign", package, "--private-key", keys / "publisher.pub"), wanted)
+    refused(here("sign", package, "--private-key", tmp_path / "no.pem"), "--private-key: expected a file, found none")
     assert not Path(f"{package}.sig").exists()
-    refused(hubpkg("verify", package, "--public-key", tmp_path / "rsa.pub"), wanted, "rsa.pub")
-    refused(hubpkg("verify", package, "--public-key", tmp_path / "no.pub"), "expected a file, found none")
+    refused(here("verify", package, "--public-key", tmp_path / "rsa.pub"), wanted, "rsa.pub")
+    refused(here("verify", package, "--public-key", tmp_path / "no.pub"), "expected a file, found none")
 
 
 def test_an_encrypted_key_takes_its_password_from_standard_input(package, tmp_path, signature_check):
@@ -265,10 +265,10 @@ def test_an_encrypted_key_takes_its_password_from_standard_input(package, tmp_pa
     assert signature_check(package, "--public-key", tmp_path / "key.pub")[0] == 0
 
 
-def test_what_does_not_verify_is_not_signed_and_an_earlier_signature_stays(hubpkg, signed, keys):
+def test_what_does_not_verify_is_not_signed_and_an_earlier_signature_stays(here, signed, keys):
     before = Path(f"{signed}.sig").read_bytes()
     flip(CARD)(signed)
-    done = hubpkg("sign", signed, "--private-key", keys / "publisher.pem")
+    done = here("sign", signed, "--private-key", keys / "publisher.pem")
     assert (done.returncode, done.stdout) == (1, "")
     assert f"FAIL files: {CARD}: sha256: expected " in done.stderr
     assert done.stderr.endswith(f"hubpkg: error: {signed}: not signed, since it does not verify\n")
@@ -287,12 +287,12 @@ def test_what_does_not_verify_is_not_signed_and_an_earlier_signature_stays(hubpk
     ],
     ids=" ".join,
 )
-def test_ways_to_sign_that_do_not_go_together_are_refused(options, hubpkg, package):
-    refused(hubpkg("sign", package, *options), "expected ", "found ")
+def test_ways_to_sign_that_do_not_go_together_are_refused(options, here, package):
+    refused(here("sign", package, *options), "expected ", "found ")
 
 
-def test_the_result_is_one_json_document(hubpkg, package, keys):
-    done = hubpkg("sign", package, "--private-key", keys / "publisher.pem", "--json")
+def test_the_result_is_one_json_document(here, package, keys):
+    done = here("sign", package, "--private-key", keys / "publisher.pem", "--json")
     assert json.loads(done.stdout) == {"package": str(package), "signature": f"{package}.sig"}
 
 
@@ -332,11 +332,11 @@ def test_a_signed_package_is_run_again_and_loaded_in_one_process(signed, keys, s
         assert done.stdout.partition("\n")[0] == said, done.stderr
 
 
-def test_nothing_of_a_package_runs_whose_signature_is_wrong(hubpkg, signed, keys):
+def test_nothing_of_a_package_runs_whose_signature_is_wrong(here, signed, keys):
     entry = signed / ENTRY / "mindspore_hub_conf.py"
     entry.write_text(f"open({str(signed.parent / 'planted')!r}, 'w').close()\n{entry.read_text()}", encoding="utf-8")
     reseal(signed)
-    done = hubpkg("verify", "--rerun", signed, "--public-key", keys / "publisher.pub")
+    done = here("verify", "--rerun", signed, "--public-key", keys / "publisher.pub")
     assert done.returncode == 1
     assert " rerun:" not in done.stdout
     assert not (signed.parent / "planted").exists()
@@ -356,10 +356,10 @@ def authority(tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", ["publisher", "agreement", "stranger"])
-def test_only_whom_an_authority_certified_for_signing_is_accepted(name, authority, hubpkg, package, signature_check):
+def test_only_whom_an_authority_certified_for_signing_is_accepted(name, authority, here, package, signature_check):
     accepted = name == "publisher"
     credentials = ["--private-key", authority / f"{name}.pem", "--certificate", authority / f"{name}.crt"]
-    assert hubpkg("sign", package, *credentials).returncode == 0
+    assert here("sign", package, *credentials).returncode == 0
     _, check = signature_check(package, "--policy", authority / "policy.yaml")
     assert check["ok"] is accepted, check["detail"]
     assert f"whom {authority / 'root.crt'} certified" in check["detail"]
@@ -371,6 +371,6 @@ def test_only_whom_an_authority_certified_for_signing_is_accepted(name, authorit
         assert signature_check(package, "--policy", authority / "policy.yaml")[1]["ok"] is False
 
 
-def test_a_certificate_of_another_key_is_refused(authority, hubpkg, package):
+def test_a_certificate_of_another_key_is_refused(authority, here, package):
     credentials = ["--private-key", authority / "publisher.pem", "--certificate", authority / "root.crt"]
-    refused(hubpkg("sign", package, *credentials), "its own certificate if one is given", "does not match")
+    refused(here("sign", package, *credentials), "its own certificate if one is given", "does not match")

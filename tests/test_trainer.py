@@ -1,10 +1,12 @@
 """hubpkg train: stopped and resumed, by one process or two, from new weights or given ones."""
 
+import functools
 import hashlib
 import json
 import os
 import pty
 import resource
+import shlex
 import signal
 import subprocess
 import sys
@@ -15,13 +17,13 @@ import mindspore
 import numpy as np
 import pytest
 import yaml
+from conftest import OWN_CACHE, SMALL
 
 from hubpkg import checkpoint, manifest
 from hubpkg.errors import CheckpointError
 from hubpkg.job import Job
 from hubpkg.spec import read_spec
 
-SMALL = "xcit_small"
 STEM = f"{SMALL}_digits"
 
 
@@ -40,33 +42,14 @@ def whole(hubpkg, tmp_path_factory):
 
 
 @pytest.fixture
-def start(models, tmp_path):
+def cache(tmp_path):
+    return tmp_path / OWN_CACHE
+
+
+@pytest.fixture
+def train(start, tmp_path):
     """Starts hubpkg train with a cache of its own."""
-    started = []
-
-    def run(*options, **more):
-        process = subprocess.Popen(
-            [sys.executable, "-m", "hubpkg", "train", SMALL, "--out", tmp_path / "runs", *options],
-            # Coverage could not write its own file where a test limits files.
-            env={
-                **os.environ,
-                "HUBPKG_MODELS": str(models),
-                "HUBPKG_CACHE": str(tmp_path / "cache"),
-                "COVERAGE_PROCESS_CONFIG": "",
-            },
-            cwd=tmp_path,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            **more,
-        )
-        started.append(process)
-        return process
-
-    yield run
-    for process in started:
-        process.kill()
-        process.communicate()
+    return functools.partial(start, "train", SMALL, "--out", tmp_path / "runs")
 
 
 def wait_for_step(cache, step, process):
@@ -93,14 +76,14 @@ def test_results_are_written_and_told(whole):
     assert Path(result["curves"]).read_text().startswith("<?xml")
 
 
-def test_killed_and_interrupted_it_ends_in_the_same_bytes(whole, start, tmp_path):
+def test_killed_and_interrupted_it_ends_in_the_same_bytes(whole, train, cache, tmp_path):
     result, options = whole
-    killed = start(*options)
-    wait_for_step(tmp_path / "cache", 25, killed)
+    killed = train(*options)
+    wait_for_step(cache, 25, killed)
     killed.kill()
     killed.communicate()
-    interrupted = start(*options, "--resume")
-    wait_for_step(tmp_path / "cache", 30, interrupted)
+    interrupted = train(*options, "--resume")
+    wait_for_step(cache, 30, interrupted)
     interrupted.send_signal(signal.SIGINT)
     _, log = interrupted.communicate()
     assert interrupted.returncode == 130
@@ -109,12 +92,12 @@ def test_killed_and_interrupted_it_ends_in_the_same_bytes(whole, start, tmp_path
     assert last == "hubpkg: interrupted; finished stages are kept"
     step = int(kept.removeprefix("train: stopped; step ").removesuffix(" is kept to go on from"))
     assert step >= 30
-    refused = start(*options)
+    refused = train(*options)
     said = refused.communicate()[1]
     assert f"expected no unfinished run of the same training, found one, stopped after step {step}; go on with" in said
-    assert f"with --resume, or begin anew after: rm -r {tmp_path / 'cache' / 'training'}" in said
+    assert f"with --resume, or begin anew after: rm -r {shlex.quote(str(cache / 'training'))[:-1]}" in said
     assert refused.returncode == 2
-    last = start(*options, "--resume", "--json")
+    last = train(*options, "--resume", "--json")
     out, log = last.communicate()
     assert last.returncode == 0, log
     again = json.loads(out)
@@ -123,28 +106,32 @@ def test_killed_and_interrupted_it_ends_in_the_same_bytes(whole, start, tmp_path
     assert sha256(tmp_path / again["checkpoint"]) == sha256(Path(result["checkpoint"]))
     assert sha256(tmp_path / again["best"]["checkpoint"]) == sha256(Path(result["best"]["checkpoint"]))
     assert json.loads((tmp_path / again["record"]).read_text())["resumed"] == [22, step]
-    assert not list((tmp_path / "cache" / "training").iterdir())
+    assert not list((cache / "training").iterdir())
 
 
-def test_a_full_disk_stops_it_in_one_line_and_loses_nothing(whole, start, tmp_path):
+def test_a_full_disk_stops_it_in_one_line_and_loses_nothing(whole, train, cache, tmp_path):
     """A limit on a file's size stands for the disk's."""
     result, options = whole
-    limited = start(*options, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000)))
+    limited = train(
+        *options,
+        env={"COVERAGE_PROCESS_CONFIG": ""},  # coverage could not write its own file
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000)),
+    )
     _, log = limited.communicate()
     assert limited.returncode == 2
     assert log.splitlines()[-2] == "train: stopped; nothing is kept to go on from"
     assert "File too large" in log.splitlines()[-1] or "expected to write a checkpoint" in log.splitlines()[-1]
-    (run,) = (tmp_path / "cache" / "training").iterdir()
+    (run,) = (cache / "training").iterdir()
     assert not list(run.glob("batch-*"))
-    done = start(*options, "--resume", "--json")
+    done = train(*options, "--resume", "--json")
     out, log = done.communicate()
     assert done.returncode == 0, log
     assert sha256(tmp_path / json.loads(out)["checkpoint"]) == sha256(Path(result["checkpoint"]))
 
 
-def test_too_little_memory_is_named(start):
+def test_too_little_memory_is_named(train):
     options = ("--set", "image_size=1024", "--set", "batch_size=128")
-    limited = start(*options, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (7 * 2**30, 7 * 2**30)))
+    limited = train(*options, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (7 * 2**30, 7 * 2**30)))
     _, log = limited.communicate()
     assert limited.returncode == 2
     last = log.splitlines()[-1]
@@ -152,27 +139,23 @@ def test_too_little_memory_is_named(start):
     assert "try a smaller batch_size, in training with grad_accumulation" in last
 
 
-def test_nothing_to_resume_is_told(hubpkg, tmp_path):
-    done = hubpkg("train", SMALL, "--set", "seed=1", "--resume", "--out", tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert "train: no earlier run of the same training was stopped; begins anew" in done.stderr
-
-
-def test_two_workers_train_together_and_one_writes(hubpkg, tmp_path):
-    options = ("--workers", "2", "--set", "batch_size=4", "--set", "ema_decay=0.9")
+def test_two_workers_train_together_and_one_writes(hubpkg, here, tmp_path):
+    options = ("--workers", "2", "--set", "batch_size=48", "--set", "ema_decay=0.9")
     done = hubpkg("train", SMALL, *options, "--out", tmp_path, "--json")
     assert done.returncode == 0, done.stderr
-    assert "global batch 8 (batch_size 4 x grad_accumulation 1 x 2 devices), where the recipe states 64" in done.stderr
-    assert "train: epoch 1 of 1, step 179 of 179: loss " in done.stderr
+    assert (
+        "global batch 96 (batch_size 48 x grad_accumulation 1 x 2 devices), where the recipe states 64" in done.stderr
+    )
+    assert "train: epoch 1 of 1, step 14 of 14: loss " in done.stderr
     result = json.loads(done.stdout)
     record = json.loads(Path(result["record"]).read_text())
-    assert (record["timing"]["devices"], record["recipe"]["devices"], record["steps"]) == (2, 2, 179)
+    assert (record["timing"]["devices"], record["recipe"]["devices"], record["steps"]) == (2, 2, 14)
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
         Path(path).name
         for path in [*(result[key] for key in ("checkpoint", "log", "curves", "record")), result["best"]["checkpoint"]]
     )
     evaluate = ("evaluate", SMALL, "--checkpoint", result["checkpoint"], "--engine", "mindspore", "--out", tmp_path)
-    assert json.loads(hubpkg(*evaluate, "--json").stdout)["metrics"]["top1"] == result["metrics"]["top1"]
+    assert json.loads(here(*evaluate, "--json").stdout)["metrics"]["top1"] == result["metrics"]["top1"]
 
 
 GRADIENTS = """
@@ -228,44 +211,44 @@ def test_two_workers_with_half_the_batch_have_the_gradients_of_one_with_the_whol
     np.testing.assert_allclose(both, one["losses"], atol=1e-4)
 
 
-def test_a_build_takes_settings_and_evidence(hubpkg, tmp_path):
+def test_a_build_takes_weights_settings_and_evidence(hubpkg, here, package, tmp_path):
+    given = manifest.read(package / manifest.NAME)["checkpoint"]
     options = ("--set", "ema_decay=0.5", "--set", "batch_size=32", "--set", "image_size=48", "--workers", "2")
-    built = hubpkg("build", SMALL, *options, "--engine", "mindspore", "--out", tmp_path, "--json")
+    arguments = ("build", SMALL, "--from", package, *options, "--engine", "mindspore", "--out", tmp_path / "tuned")
+    built = hubpkg(*arguments, "--json")
     assert built.returncode == 0, built.stderr
-    package = Path(json.loads(built.stdout)["package"])
-    contents = manifest.read(package / manifest.NAME)
+    assert f"train: starts from {package}" in built.stderr
+    tuned = Path(json.loads(built.stdout)["package"])
+    contents = manifest.read(tuned / manifest.NAME)
     assert contents["inputs"]["settings"] == {"ema_decay": "0.5", "batch_size": "32", "image_size": "48"}
-    copied = yaml.safe_load((package / SMALL / "recipes" / "digits.yaml").read_text(encoding="utf-8"))
+    copied = yaml.safe_load((tuned / SMALL / "recipes" / "digits.yaml").read_text(encoding="utf-8"))
     assert copied == contents["inputs"]["recipe"]
-    rerun = hubpkg("verify", "--rerun", package)
+    rerun = here("verify", "--rerun", tuned)
     assert rerun.returncode == 0, rerun.stdout
     assert contents["checkpoint"]["averaged"]
+    assert contents["checkpoint"]["start"] == {"file": given["file"], "sha256": given["sha256"]}
     assert {"evidence/training.jsonl", "evidence/training.svg", "evidence/training.json"} <= contents["files"].keys()
-    card = (package / f"{STEM}.md").read_text(encoding="utf-8")
+    card = (tuned / f"{STEM}.md").read_text(encoding="utf-8")
     assert "Its global batch is of 64 images" in card
     evaluate = next(line for line in card.splitlines() if line.startswith("hubpkg evaluate"))
     assert evaluate.endswith(" --set batch_size=32 --set ema_decay=0.5 --set image_size=48")
-    again = hubpkg(*evaluate.split()[1:], "--json", "--out", tmp_path, cwd=package)
+    again = here(*evaluate.split()[1:], "--json", "--out", tmp_path, cwd=tuned)
     assert json.loads(again.stdout)["metrics"] == json.loads(built.stdout)["metrics"]
     assert "The weights are averages over the training's" in card
     assert '<img src="xcit_small/training.svg"' in card
-    tuned = hubpkg("build", SMALL, "--from", package, "--set", "seed=7", "--out", tmp_path / "tuned", "--json")
-    assert tuned.returncode == 0, tuned.stderr
-    assert f"train: starts from {package}" in tuned.stderr
-    start = contents["checkpoint"]
-    found = manifest.read(tmp_path / "tuned" / STEM / manifest.NAME)["checkpoint"]
-    assert found["start"] == {"file": start["file"], "sha256": start["sha256"]}
-    assert f"Training started from the weights in `{start['file']}`" in (
-        tmp_path / "tuned" / STEM / f"{STEM}.md"
-    ).read_text(encoding="utf-8")
-    provenance = json.loads((tmp_path / "tuned" / STEM / "evidence" / "provenance.json").read_text(encoding="utf-8"))
+    assert f"Training started from the weights in `{given['file']}`" in card
+    provenance = json.loads((tuned / "evidence" / "provenance.json").read_text(encoding="utf-8"))
     read = provenance["predicate"]["buildDefinition"]["resolvedDependencies"]
     inputs = {dependency["name"]: dependency["digest"] for dependency in read}
-    assert inputs["start"] == {"sha256": start["sha256"]}
-    (package / start["file"]).write_bytes((package / start["file"]).read_bytes() + b"x")
-    refused = hubpkg("train", SMALL, "--from", package, "--set", "seed=8", "--out", tmp_path)
+    assert inputs["start"] == {"sha256": given["sha256"]}
+
+
+def test_a_package_whose_weights_were_changed_is_not_trained_on(here, package, tmp_path):
+    given = manifest.read(package / manifest.NAME)["checkpoint"]
+    (package / given["file"]).write_bytes((package / given["file"]).read_bytes() + b"x")
+    refused = here("train", SMALL, "--from", package, "--set", "seed=8", "--out", tmp_path)
     assert refused.returncode == 2
-    assert f"expected sha256 {start['sha256']}, found" in refused.stderr
+    assert f"expected sha256 {given['sha256']}, found" in refused.stderr
 
 
 @pytest.fixture
@@ -305,21 +288,16 @@ def test_weights_for_other_classes_get_a_new_head_and_nothing_else_does(network,
         (["train", "xcit_tiny_12_p16_224", "--dataset", "imagenet2012"], "imagenet2012: expected --data-dir"),
     ],
 )
-def test_what_can_not_be_trained_is_refused_before_the_work(arguments, message, hubpkg, tmp_path):
-    done = hubpkg(*arguments, cwd=tmp_path)
+def test_what_can_not_be_trained_is_refused_before_the_work(arguments, message, here, tmp_path):
+    done = here(*arguments, cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
     assert message in done.stderr
     assert "running" not in done.stderr
 
 
-def test_a_terminal_shows_where_it_is(models, shared_cache, tmp_path):
+def test_a_terminal_shows_where_it_is_and_that_nothing_was_there_to_resume(train):
     terminal, side = pty.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "hubpkg", "train", SMALL, "--set", "seed=5", "--out", tmp_path],
-        env={**os.environ, "HUBPKG_MODELS": str(models), "HUBPKG_CACHE": str(shared_cache), "COLUMNS": "140"},
-        stdout=subprocess.DEVNULL,
-        stderr=side,
-    )
+    process = train("--resume", env={"COLUMNS": "140"}, stdout=subprocess.DEVNULL, stderr=side)
     os.close(side)
     shown = b""
     while True:
@@ -329,25 +307,21 @@ def test_a_terminal_shows_where_it_is(models, shared_cache, tmp_path):
             break
     assert process.wait() == 0
     text = shown.decode()
+    assert "train: no earlier run of the same training was stopped; begins anew" in text
     for part in ("epoch 1/1, loss ", "lr ", " img/s", "22/22", "train: epoch 1 of 1, step 22 of 22"):
         assert part in text, part
 
 
-def test_two_workers_show_where_they_are_and_keep_it_when_interrupted(models, tmp_path, hubpkg):
+def test_two_workers_show_where_they_are_and_keep_it_when_interrupted(start, cache, tmp_path, hubpkg):
     terminal, side = pty.openpty()
-    environment = {"HUBPKG_MODELS": str(models), "HUBPKG_CACHE": str(tmp_path / "cache")}
+    environment = {"HUBPKG_CACHE": str(cache)}
     command = ["train", SMALL, "--set", "epochs=40", "--workers", "2", "--out", tmp_path]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "hubpkg", *command],
-        env={**os.environ, **environment, "COLUMNS": "140"},
-        stdout=subprocess.DEVNULL,
-        stderr=side,
-    )
+    process = start(*command, env={"COLUMNS": "140"}, stdout=subprocess.DEVNULL, stderr=side)
     os.close(side)
     shown = ""
     while "epoch 1/40, loss" not in shown:
         shown += os.read(terminal, 65536).decode(errors="replace")
-    (run,) = (tmp_path / "cache" / "training").glob("[0-9a-f]*")
+    (run,) = (cache / "training").glob("[0-9a-f]*")
     assert hubpkg("cache", "prune", "--days", "0", env=environment).returncode == 0
     assert (run / "inputs.json").exists()
     process.send_signal(signal.SIGINT)

@@ -1,6 +1,7 @@
 """Training: the log, what is validated and kept, what is frozen, and what is refused."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import mindspore
@@ -10,22 +11,21 @@ import pytest
 from hubpkg import checkpoint, trained
 from hubpkg.errors import HubpkgError
 from hubpkg.job import Job
-from hubpkg.runtime import datasets, engines, snapshot, training
+from hubpkg.runtime import datasets, engines, snapshot, training, training_log
 from hubpkg.spec import ModelSpec, find_model, read_spec
 
 IMAGES, TEST = (datasets.find("digits").read(split, None) for split in ("train", "test"))
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def recipe():
     short = {"epochs": 1, "warmup_epochs": 0.1, "decay_epochs": 0.9, "lr": 0.01}
     return dict(read_spec("xcit_tiny_12_p16_224", "digits").recipe) | short
 
 
-@pytest.fixture
-def task(models, monkeypatch, recipe):
+@pytest.fixture(scope="module")
+def task(models, recipe):
     """Makes the task of training the small model."""
-    monkeypatch.setenv("HUBPKG_MODELS", str(models))
 
     def made(**changes):
         spec = ModelSpec(find_model("xcit_small"), "digits", {"model-name": "xcit_small"}, recipe | changes)
@@ -33,16 +33,35 @@ def task(models, monkeypatch, recipe):
         mindspore.set_seed(1)
         return training.Task(job.network(), job.network(), spec.recipe, IMAGES, TEST, print)
 
-    return made
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("HUBPKG_MODELS", str(models))
+        yield made
+
+
+TWO_EPOCHS = {"epochs": 2, "decay_epochs": 1.9}
+
+
+@pytest.fixture(scope="module")
+def trained_once(task, tmp_path_factory):
+    """The folder of a run of two epochs, what came of it, and what it told; tests read it and leave it as it is."""
+    folder, told = tmp_path_factory.mktemp("run"), []
+    made = replace(task(**TWO_EPOCHS), report=told.append)
+    return folder, training.train(made, folder), told
+
+
+@pytest.fixture
+def run(trained_once, tmp_path):
+    """A copy of that run's folder, for a test to change."""
+    return shutil.copytree(trained_once[0], tmp_path / "run")
 
 
 def lines(run):
     return [json.loads(line) for line in (run / trained.LOG).read_text().splitlines()]
 
 
-def test_the_loss_falls_and_every_step_is_logged(task, tmp_path, capsys):
-    result = training.train(task(epochs=2, decay_epochs=1.9), tmp_path)
-    steps = [line for line in lines(tmp_path) if "loss" in line]
+def test_the_loss_falls_and_every_step_is_logged(trained_once):
+    folder, result, told = trained_once
+    steps = [line for line in lines(folder) if "loss" in line]
     assert [line["step"] for line in steps] == list(range(1, 45))
     assert [line["epoch"] for line in steps] == [1] * 22 + [2] * 22
     assert steps[-1]["loss"] < 0.8 * steps[0]["loss"]
@@ -52,11 +71,10 @@ def test_the_loss_falls_and_every_step_is_logged(task, tmp_path, capsys):
     assert min(min(line["grad_norm"], line["images_per_second"], line["memory_mb"]) for line in steps) > 0
     assert result.timing.ms == [line["ms"] for line in steps[training.WARMUP_STEPS :]]
     assert result.timing.compile_seconds > 0
-    validated = [line["validation"] for line in lines(tmp_path) if "validation" in line]
+    validated = [line["validation"] for line in lines(folder) if "validation" in line]
     assert len(validated) == 2
     assert result.metrics == validated[-1]["weights"]
     assert result.best["top1"] == max(found["weights"]["top1"] for found in validated)
-    told = capsys.readouterr().out.splitlines()
     assert told[0].startswith("train: epoch 1 of 2, step 22 of 44: loss ")
     assert f"top-1 of the weights {validated[0]['weights']['top1']:.2f} %" in told[0]
 
@@ -67,10 +85,9 @@ def test_weights_and_averages_are_validated_and_the_averages_are_kept(task, tmp_
     assert result.averaged
     (validated,) = (line["validation"] for line in lines(tmp_path) if "validation" in line)
     assert validated.keys() == {"weights", "average"}
-    found = {}
+    found, network = {}, task().twin
     checkpoint.save(made.network, tmp_path / "weights.ckpt")
     for kind, file in (("weights", "weights.ckpt"), ("average", trained.MODEL)):
-        network = task().twin
         checkpoint.restore(network, tmp_path / file)
         correct = [
             int((engines.run_network(network.set_train(False), batch).argmax(1)[: len(labels)] == labels).sum())
@@ -81,15 +98,6 @@ def test_weights_and_averages_are_validated_and_the_averages_are_kept(task, tmp_
     assert result.metrics["top1"] == found["average"]
 
 
-def test_the_same_seed_gives_the_same_weights(task, tmp_path):
-    runs = []
-    for name in ("first", "second"):
-        (tmp_path / name).mkdir()
-        training.train(task(mixup=0.8, drop_path=0.1), tmp_path / name)
-        runs.append((tmp_path / name / trained.MODEL).read_bytes())
-    assert runs[0] == runs[1]
-
-
 def test_a_run_that_broke_goes_on_from_its_last_snapshot_and_logs_no_step_twice(task, tmp_path, monkeypatch):
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     whole.mkdir()
@@ -97,14 +105,14 @@ def test_a_run_that_broke_goes_on_from_its_last_snapshot_and_logs_no_step_twice(
     changes = {"epochs": 2, "decay_epochs": 1.9, "ema_decay": 0.9, "grad_accumulation": 2}
     training.train(task(**changes), whole)
     with monkeypatch.context() as patched:
-        add = training._Log.add  # noqa: SLF001
+        add = training_log.Log.add
 
         def break_at_30(log, entry):
             add(log, entry)
             if entry["step"] == 30:
                 raise OSError(28, "No space left on device")
 
-        patched.setattr(training._Log, "add", break_at_30)  # noqa: SLF001
+        patched.setattr(training_log.Log, "add", break_at_30)
         with pytest.raises(OSError, match="No space"):
             training.train(task(**changes), broken)
     assert snapshot.newest(broken).batches == 22
@@ -118,11 +126,12 @@ def test_a_run_that_broke_goes_on_from_its_last_snapshot_and_logs_no_step_twice(
     assert same[0] == [line for line in same[1] if line != {"step": 22, "started": True}]
 
 
-def test_a_data_sink_feeds_the_steps_where_there_is_one(task, tmp_path, monkeypatch, capsys):
-    """What it does on Ascend is MindSpore's: the one here takes the batches from the data set as that does."""
+def test_the_same_seed_gives_the_same_weights_with_a_data_sink_and_without(task, tmp_path, monkeypatch, capsys):
+    """What a sink does on Ascend is MindSpore's: the one here takes the batches from the data set as that does."""
+    changes = {"mixup": 0.8, "drop_path": 0.1, "sink": True}
     for name in ("plain", "sunk"):
         (tmp_path / name).mkdir()
-    training.train(task(sink=True), tmp_path / "plain")
+    training.train(task(**changes), tmp_path / "plain")
     assert "train: sink is not used: MindSpore has none on the CPU" in capsys.readouterr().out
 
     def data_sink(step, data, sink_size):
@@ -130,7 +139,7 @@ def test_a_data_sink_feeds_the_steps_where_there_is_one(task, tmp_path, monkeypa
         batches = data.create_tuple_iterator(num_epochs=1)
         return lambda: step(*next(batches))
 
-    context, made = mindspore.get_context, task(sink=True)
+    context, made = mindspore.get_context, task(**changes)
     monkeypatch.setattr(mindspore, "data_sink", data_sink)
     monkeypatch.setattr(mindspore, "get_context", lambda key: "Ascend" if key == "device_target" else context(key))
     monkeypatch.setattr(mindspore.runtime, "max_memory_allocated", lambda: 2**30)
@@ -145,12 +154,11 @@ def test_one_kind_of_parameters_can_be_trained_alone(pattern, task, tmp_path):
     assert training.train(task(freeze=pattern), tmp_path).steps == 22
 
 
-def test_a_run_that_was_stopped_after_its_last_step_is_finished(task, tmp_path):
-    training.train(task(), tmp_path)
-    first = (tmp_path / trained.MODEL).read_bytes()
-    (tmp_path / trained.MODEL).unlink()
-    assert training.train(task(), tmp_path).resumed == (22,)
-    assert (tmp_path / trained.MODEL).read_bytes() == first
+def test_a_run_that_was_stopped_after_its_last_step_is_finished(task, run):
+    first = (run / trained.MODEL).read_bytes()
+    (run / trained.MODEL).unlink()
+    assert training.train(task(**TWO_EPOCHS), run).resumed == (44,)
+    assert (run / trained.MODEL).read_bytes() == first
 
 
 def test_overflows_are_counted_by_update_and_the_rate_waits_for_them(task, tmp_path):
@@ -169,15 +177,13 @@ def test_a_smaller_last_batch_counts_for_what_it_is(task, tmp_path):
     assert len(result.timing.ms) == 22 - training.WARMUP_STEPS
 
 
-def test_a_damaged_snapshot_is_passed_over(task, tmp_path):
-    made = task(epochs=2, decay_epochs=1.9)
-    training.train(made, tmp_path)
-    kept = snapshot.newest(tmp_path)
+def test_a_damaged_snapshot_is_passed_over(run):
+    kept = snapshot.newest(run)
     assert kept.batches == 44
     data = bytearray(kept.file.read_bytes())
     data[1000] ^= 1
     kept.file.write_bytes(data)
-    assert snapshot.newest(tmp_path).batches == 22
+    assert snapshot.newest(run).batches == 22
 
 
 def test_what_is_frozen_stays_as_it_is_statistics_included(task, tmp_path):

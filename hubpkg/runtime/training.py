@@ -1,17 +1,15 @@
 """Train a network by a recipe: images -> weights, with a log, validation and snapshots to go on from."""
 
 import fnmatch
-import io
 import json
 import math
 import resource
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
@@ -20,13 +18,12 @@ from hubpkg import recipe as recipes
 from hubpkg.errors import HubpkgError
 from hubpkg.performance import Timing
 from hubpkg.recipe import learning_rates, updates
-from hubpkg.runtime import datasets, engines, framework, machine, snapshot, workers
+from hubpkg.runtime import datasets, engines, framework, machine, snapshot, training_log, workers
 from hubpkg.trained import BEST, LOG, MODEL, Trained
 
 WARMUP_STEPS = 5  # left out of timings: the first one compiles, the next ones fill the pipeline and the caches
 _SNAPSHOT_SECONDS = 60.0  # after which the next one is due, besides those at the ends of epochs
 _SNAPSHOT_SHARE = 20  # times as long as writing one takes, the next one is not due
-_TAIL = 4096  # bytes of a log in which its newest entry is
 _KEEP = 4  # what is drawn, beside the stream's own
 _OVERFLOWS = 50  # updates in a row whose gradients are not finite: no loss scale will help
 
@@ -168,7 +165,7 @@ class _Training:
             task.report(f"train: goes on after step {self.done} of {self.total}")
         if self.group.size > 1:
             self._share()
-        self.log = _Log(run / LOG, self.done, self.state["validated_after"], writes=self.group.is_first)
+        self.log = training_log.Log(run / LOG, self.done, self.state["validated_after"], writes=self.group.is_first)
         self.whole = True  # between steps, when a snapshot can be written
         self.due = time.monotonic() + _SNAPSHOT_SECONDS
         self.overflows = 0
@@ -334,63 +331,6 @@ class _Training:
             ms=steady,
             conditions=self.conditions,
         )
-
-
-class _Log:
-    """The log of a run: JSON lines, of which those of what will be done again are cut off when it is opened."""
-
-    def __init__(self, path: Path, done: int, validated_after: int, *, writes: bool) -> None:
-        self.path, self._file = path, None
-        if not writes:
-            return
-        places = {True: validated_after, False: done}
-        kept = [line for line in log_lines(path) if line["step"] <= places["validation" in line]]
-        partial = path.with_suffix(".partial")
-        partial.write_text("".join(f"{json.dumps(line)}\n" for line in [*kept, {"step": done, "started": True}]))
-        partial.replace(path)
-        self._file = path.open("a", encoding="utf-8")
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._file is not None:
-            self._file.close()
-
-    def add(self, entry: Mapping[str, Any]) -> None:
-        """Write a line."""
-        if self._file is not None:
-            self._file.write(f"{json.dumps(entry)}\n")
-            self._file.flush()
-
-    def milliseconds(self, images: int) -> list[list[float]]:
-        """Those of the steps after each start that were of so many images."""
-        sessions: list[list[float]] = []
-        for line in log_lines(self.path):
-            if "started" in line:
-                sessions.append([])
-            elif line.get("images") == images:
-                sessions[-1].append(line["ms"])
-        return [session for session in sessions if session]
-
-
-def log_lines(log: Path) -> Iterator[dict[str, Any]]:
-    """The lines of a log up to one that was not written whole."""
-    with suppress(FileNotFoundError, json.JSONDecodeError), log.open(encoding="utf-8") as lines:
-        for line in lines:
-            yield json.loads(line)
-
-
-def last_entry(log: Path) -> dict[str, Any] | None:
-    """The log's newest line of a step; None if there is none yet."""
-    with suppress(FileNotFoundError), log.open("rb") as lines:
-        lines.seek(max(0, lines.seek(0, io.SEEK_END) - _TAIL))
-        for line in reversed(lines.read().splitlines()):
-            with suppress(ValueError):  # of which only a part is there
-                entry: dict[str, Any] = json.loads(line)
-                if "ms" in entry:
-                    return entry
-    return None
 
 
 def total_steps(images: int, recipe: Mapping[str, Any], size: int) -> int:
