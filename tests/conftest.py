@@ -28,7 +28,16 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("same")
 
 
+# The files that take longest begin first, so that processes which share the files end at about the same time.
+LONGEST = (
+    *("shipped_model", "trainer", "package", "evaluator", "training", "network", "step", "benchmark", "examples"),
+    *("rerun", "docs", "forgeries", "lint_command", "documents", "verification", "cli", "reproducibility", "signature"),
+)
+
+
 def pytest_collection_modifyitems(items):
+    places = {f"test_{name}.py": place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.name, len(places)))
     if not CORPUS.is_dir():
         skip = pytest.mark.skip(reason=f"the hub's cards are not at {CORPUS}")
         for item in items:
