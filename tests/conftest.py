@@ -29,7 +29,16 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("same")
 
 
+# The files that take longest begin first, so that processes which share the files end at about the same time.
+LONGEST = (
+    *("shipped_model", "trainer", "package", "evaluator", "training", "network", "step", "benchmark", "examples"),
+    *("rerun", "docs", "forgeries", "lint_command", "documents", "verification", "cli", "reproducibility", "signature"),
+)
+
+
 def pytest_collection_modifyitems(items):
+    places = {f"test_{name}.py": place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.name, len(places)))
     missing = {
         "browser": None if CHROMIUM else "Chromium is not installed, or not called chromium",
         "corpus": None if CORPUS.is_dir() else f"the hub's cards are not at {CORPUS}",
