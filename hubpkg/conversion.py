@@ -143,7 +143,7 @@ def convert(
     network.set_train(False)
     recipe, compared = spec.recipe, None
     if names.reference is not None and "in_channels" in recipe:
-        batch = foreign.images(_IMAGES, recipe["in_channels"], recipe["image_size"])
+        batch = engines.drawn(recipe, _IMAGES)
         found = engines.run_network(network, batch)
         expected = foreign.reference_logits(names.reference, weights, found.shape[1], batch)
         if expected is not None:

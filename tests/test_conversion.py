@@ -17,8 +17,9 @@ from hubpkg.runtime import engines, foreign
 
 ROOT = Path(__file__).parents[1]
 MODEL = ROOT / "models" / "xcit_tiny_12_p16_224"
+IMAGES = {"in_channels": 1, "image_size": 32}
 # timm's network of this kind with width 16, one block of each kind and random weights, and the logits that it gives
-# for foreign.images(2, 1, 32); made by timm 1.0.31 with torch 2.14.1.
+# for engines.drawn(IMAGES, 2); made by timm 1.0.31 with torch 2.14.1.
 RANDOM = ROOT / "tests" / "data" / "xcit_width_16.safetensors"
 
 
@@ -44,7 +45,7 @@ def test_timm_s_weights_give_timm_s_logits(network_class, names):
     network = network_class(**sizes, **names.arguments)
     assert foreign.faults(arrays, plan, network) == []
     checkpoint.put(network, foreign.parameters(arrays), RANDOM)
-    batch = foreign.images(2, 1, 32)
+    batch = engines.drawn(IMAGES, 2)
     found = engines.run_network(network.set_train(False), batch)
     np.testing.assert_allclose(found, expected, atol=1e-5)
     assert np.abs(engines.run_network(network, batch[::-1].copy()) - expected).max() > 1e-2

@@ -1,7 +1,7 @@
 """A network in other formats: written, loaded back and run."""
 
 import importlib.util
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,27 +9,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hubpkg import checkpoint
-from hubpkg.errors import EngineError, HubpkgError
+from hubpkg.errors import EngineError
 from hubpkg.exports import MINDIR, ONNX
 from hubpkg.runtime import engines, foreign, framework
 
-Array = NDArray[np.float32]
+Array = NDArray[Any]
 
 
-def check(formats: Sequence[str]) -> None:
-    """Say, before the work begins, what is missing to load a format back.
-
-    Raises:
-        HubpkgError: it is not installed.
-    """
-    if ONNX in formats and importlib.util.find_spec("onnxruntime") is None:
-        raise HubpkgError(
-            "--format onnx: expected onnxruntime, to load it back, found none; install 'hubpkg[onnxruntime]'"
-        )
+def lacking(kind: str) -> str | None:
+    """What is not installed that loading a file of the format ``kind`` needs, in a sentence; None if nothing."""
+    if kind == ONNX and importlib.util.find_spec("onnxruntime") is None:
+        return "expected onnxruntime, to load it back, found none; install 'hubpkg[onnxruntime]'"
+    return None
 
 
 def write(network: Any, kind: str, batch: Array, file: Path) -> None:
-    """Write ``network``, which must not have been exported before, for images of the shape of ``batch``.
+    """Write ``network``, which must not have been exported before, for inputs of the shape of ``batch``.
 
     Raises:
         EngineError: it has an operator that MindSpore can't export.
@@ -55,7 +50,7 @@ def write(network: Any, kind: str, batch: Array, file: Path) -> None:
 
 
 def loaded(file: Path, kind: str, network: Callable[[], Any]) -> Callable[[Array], Array]:
-    """What gives logits of images by the network in ``file``; ``network`` makes a new one, for weights alone."""
+    """What gives outputs for inputs by the network in ``file``; ``network`` makes a new one, for weights alone."""
     if kind == ONNX:
         import onnxruntime
 
