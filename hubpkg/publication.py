@@ -12,7 +12,7 @@ from typing import Any
 from hubpkg import assets, cards, documents, manifest, repository, revision, upload, verification
 from hubpkg.checkout import ASSETS, Checkout
 from hubpkg.errors import HubpkgError, InvalidDocumentError
-from hubpkg.lint import engine
+from hubpkg.lint import engine, link
 from hubpkg.lint.configuration import Configuration
 from hubpkg.lint.rules import Options, Target
 from hubpkg.lint.source import Card
@@ -72,6 +72,7 @@ def publish(order: Order) -> tuple[Verification, dict[str, Any] | None]:
     place = upload.destination(order.to, order.policy) if order.to else None
     base = order.base or (place and place.base) or contents["card"]["asset-base-url"]
     planned = _with_links(contents, base) if place else contents
+    _check_links(planned["card"], "--asset-base-url" if place else str(order.package))
     tree = ""
     if hub:  # what can be refused is refused before anything is sent
         tree = hub.check(_cards(planned), planned["card"]["user-id"], replace=order.replace)
@@ -132,6 +133,17 @@ def _with_links(contents: Mapping[str, Any], base: str) -> dict[str, Any]:
     if faults:
         raise InvalidDocumentError([f"--asset-base-url: {fault}" for fault in faults])
     return changed
+
+
+def _check_links(card: Mapping[str, Any], where: str) -> None:
+    """Raise HubpkgError if the assets' links lead nowhere."""
+    base = card["asset-base-url"]
+    if link.is_placeholder(base):
+        raise HubpkgError(
+            f"{where}: expected links by which consumers reach the assets, found them below {base}, a name reserved "
+            "for examples; upload them with --to, and say with --asset-base-url where they are then, or build again: "
+            "hubpkg build MODEL --asset-base-url URL"
+        )
 
 
 def _digest(folder: Path) -> str:

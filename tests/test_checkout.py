@@ -21,9 +21,14 @@ CHINESE = "mshub_res/assets/publisher/2.10/tiny_digits_cn.md"
 BRANCH = "add-publisher-2.10-tiny_digits"
 
 
+def make(folder, **card):
+    """A package whose links do not lie under a name that leads nowhere."""
+    return tiny.make(folder, **{"asset_base_url": "https://localhost/assets/", **card})
+
+
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    return tiny.make(tmp_path_factory.mktemp("dist"))
+    return make(tmp_path_factory.mktemp("dist"))
 
 
 @pytest.fixture
@@ -135,7 +140,7 @@ def test_one_s_own_card_is_replaced_only_when_that_is_said(package, hub, tmp_pat
     publish(package, hub)
     git(hub, "merge", "--quiet", BRANCH)
     git(hub, "branch", "--delete", BRANCH)
-    newer = tiny.make(tmp_path / "newer", summary="Tiny classifies more images")
+    newer = make(tmp_path / "newer", summary="Tiny classifies more images")
     refused(newer, hub, "set another model-version in model.yaml.*--replace")
     publish(newer, hub, replace=True)
     assert "more images" in git(hub, "show", f"{BRANCH}:{CARD}")
@@ -201,7 +206,18 @@ def test_names_that_collide_are_refused(package, hub, name, found):
 
 
 def test_what_the_hub_would_reject_is_refused(hub, tmp_path):
-    refused(tiny.make(tmp_path / "dist", train_dataset="no such dataset"), hub, "the hub would reject it")
+    refused(make(tmp_path / "dist", train_dataset="no such dataset"), hub, "the hub would reject it")
+
+
+@pytest.mark.parametrize("base", ["https://example.com/assets/", "https://models.example.org/", "https://a.invalid/"])
+def test_a_card_whose_links_lead_nowhere_is_refused(hub, tmp_path, base):
+    package = make(tmp_path / "dist", asset_base_url=base)
+    refused(
+        package, hub, f"below {base}, a name reserved for examples; upload them with --to.*build MODEL --asset-base"
+    )
+    with pytest.raises(HubpkgError, match=r"^--asset-base-url: expected links by which consumers reach the assets"):
+        publish(package, hub, to=str(tmp_path / "assets"))
+    assert not (tmp_path / "assets").exists()
 
 
 def test_a_package_that_does_not_verify_is_not_published(package, hub, hubpkg):
@@ -214,7 +230,7 @@ def test_a_package_that_does_not_verify_is_not_published(package, hub, hubpkg):
 
 
 def test_the_uid_leads_out_of_no_checkout(hub, tmp_path):
-    package = tiny.make(tmp_path / "dist")
+    package = make(tmp_path / "dist")
     contents = json.loads((package / "hubpkg.json").read_text())
     del contents["digests"]
     contents["uid"] = "../../x"

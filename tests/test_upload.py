@@ -392,7 +392,7 @@ def test_a_package_that_is_reached_by_a_link_is_replaced_in_its_own_place(packag
 
 def test_publishing_needs_the_network(package):
     with pytest.raises(FetchError, match="unset HUBPKG_OFFLINE"):
-        publish(package, "https://example.com/a/", policy=Policy(offline=True))
+        publish(package, "https://localhost/a/", policy=Policy(offline=True))
 
 
 @pytest.mark.parametrize(
