@@ -1,12 +1,13 @@
 """Weights from elsewhere -> a checkpoint of a model's own, by the name map in its folder, ``weights.yaml``."""
 
+import os
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hubpkg import checkpoint, documents, entrypoint, evaluation, manifest
+from hubpkg import checkpoint, documents, entrypoint, evaluation, manifest, replacement
 from hubpkg.errors import CheckpointError, HubpkgError
 from hubpkg.spec import ModelSpec
 
@@ -118,12 +119,14 @@ def convert(
     Raises:
         CheckpointError: with every parameter that is missing, not known, or of another shape, by its name; or the
             logits differ.
-        HubpkgError: the map or the file can't be used.
+        HubpkgError: the map or the file can't be used, or ``out`` is another file.
     """
     from hubpkg.runtime import engines, foreign, framework
 
     if out.suffix != ".ckpt":
         raise HubpkgError(f"--out: expected a checkpoint's name *.ckpt, found {out}")
+    if os.path.lexists(out) and not out.is_file():
+        raise HubpkgError(f"--out: expected no file, or a checkpoint, found something else at {out}; move it away")
     names = read_map(spec.folder)
     weights = foreign.read(file, names.within)
     try:
@@ -154,15 +157,16 @@ def convert(
         else "logits: not compared with PyTorch's; that needs torch, timm, and a reference in weights.yaml"
     )
     out.parent.mkdir(parents=True, exist_ok=True)
-    partial = out.with_name(f".{out.stem}.partial.ckpt")
-    try:
+    with replacement.of(out) as partial:
         checkpoint.save(network, partial)
-        partial.replace(out)
-    finally:
-        partial.unlink(missing_ok=True)
+        sha256 = manifest.record(partial).sha256
+        if out.exists() and manifest.record(out).sha256 != sha256:
+            raise HubpkgError(
+                f"{out}: expected no file, or this checkpoint, found another; move it away, or name another with --out"
+            )
     return {
         "checkpoint": str(out),
-        "sha256": manifest.record(out).sha256,
+        "sha256": sha256,
         "parameters": len(arrays),
         "arguments": dict(names.arguments),
         "compared": compared,

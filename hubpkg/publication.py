@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hubpkg import assets, cards, documents, manifest, repository, revision, upload, verification
+from hubpkg import assets, cards, documents, manifest, replacement, repository, revision, upload, verification
 from hubpkg.checkout import ASSETS, Checkout
 from hubpkg.errors import HubpkgError, InvalidDocumentError
 from hubpkg.lint import engine, link
@@ -116,9 +116,7 @@ def _commit(
     commit = hub.commit(tree, f"{title}\n\n{made}\n")
     folder = Path(os.path.abspath(order.package))  # noqa: PTH100 - as the signature's, beside a link's own name
     file = folder.with_name(f"{folder.name}{SUFFIX}")
-    partial = file.with_name(f".{file.name}.partial")
-    partial.write_text(_pull_request(title, contents, checked, added), encoding="utf-8")
-    partial.replace(file)
+    replacement.write(file, _pull_request(title, contents, checked, added).encode())
     return {"branch": hub.branch, "commit": commit, "cards": list(added), "pull_request": str(file)}
 
 

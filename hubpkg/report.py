@@ -9,7 +9,19 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
 
-from hubpkg import assembly, card, charts, diagnosis, evaluation, manifest, markup, pages, performance, trained
+from hubpkg import (
+    assembly,
+    card,
+    charts,
+    diagnosis,
+    evaluation,
+    manifest,
+    markup,
+    pages,
+    performance,
+    replacement,
+    trained,
+)
 from hubpkg import predictions as stored
 from hubpkg.diagnosis import Diagnosis
 from hubpkg.errors import HubpkgError
@@ -78,7 +90,7 @@ def make(package: Path, pictures: Pictures = lambda _: {}) -> tuple[Path, Verifi
         raise HubpkgError(f"{package}: expected a package's folder, found no {manifest.NAME} in it, or a link")
     contents = manifest.read(package / manifest.NAME)
     path = path_of(package)
-    pages.write(path, render(package, contents, verified, pictures=pictures))
+    replacement.write(path, render(package, contents, verified, pictures=pictures).encode())
     return path, verified
 
 

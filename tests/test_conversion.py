@@ -131,6 +131,19 @@ def convert(models, theirs, monkeypatch, tmp_path):
     return run
 
 
+def test_another_file_that_is_there_stays(convert, tmp_path):
+    out = convert(lambda _: None)
+    made = out.read_bytes()
+    assert convert(lambda _: None).read_bytes() == made  # which is there already
+    with pytest.raises(HubpkgError, match=r"ours\.ckpt: expected no file, or this checkpoint, found another; move it"):
+        convert(lambda w: w["head.bias"].__setitem__(0, 7))
+    assert out.read_bytes() == made
+    (tmp_path / "folder.ckpt").mkdir()
+    with pytest.raises(HubpkgError, match=r"--out: expected no file, or a checkpoint, found something else at "):
+        convert(lambda _: None, "folder.ckpt")
+    assert {path.name for path in tmp_path.iterdir()} == {"ours.ckpt", "folder.ckpt", "changed.safetensors"}
+
+
 def test_half_precision_becomes_float32(convert):
     out = convert(lambda w: w.update({k: v.astype(np.float16) for k, v in w.items() if v.dtype == np.float32}))
     assert {str(parameter.dtype) for parameter in checkpoint.load(out).values()} == {"Float32"}

@@ -12,6 +12,7 @@ from http import HTTPStatus
 from pathlib import Path
 from urllib.parse import urldefrag, urlsplit
 
+from hubpkg import replacement
 from hubpkg.lint import link
 from hubpkg.lint.rules import ERROR, Finding, Fix, Options, replace, rule
 from hubpkg.lint.source import Card
@@ -162,9 +163,7 @@ class _Answers:
         fresh = {url: asked for url, asked in sorted(self._times.items()) if self.answered(url)}
         with suppress(OSError):  # a cache that can't be written costs time, and nothing else
             self._file.parent.mkdir(parents=True, exist_ok=True)
-            partial = self._file.with_name(f"{self._file.name}.{os.getpid()}")
-            partial.write_text(json.dumps(fresh, indent=0), encoding="utf-8")
-            partial.replace(self._file)
+            replacement.write(self._file, json.dumps(fresh, indent=0).encode())
 
 
 @rule("A901", "asset-digest-mismatch", ERROR, fixable=True)
