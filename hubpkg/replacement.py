@@ -12,23 +12,35 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)  # which come with no name
 
 @contextmanager
 def of(path: Path) -> Iterator[Path]:
-    """A path beside ``path``, with its suffix, where nothing is: the file that is written there takes its place.
+    """A path beside ``path``, as :func:`beside` gives it, for a file that takes the place of what is at ``path``.
 
-    It does so when the context ends well; else it is removed, and what was at ``path`` stays.
+    It does so when the context ends well; else what was there stays.
 
     Raises:
         OSError: it can't be written; names ``path``.
     """
-    partial = path.with_name(f".{path.stem[:40]}.{os.getpid()}.{time.monotonic_ns()}{path.suffix}")  # of this process
-    try:
+    with beside(path) as partial:
         yield partial
         partial.replace(path)
-    except BaseException as error:
-        with suppress(OSError):
-            partial.unlink()
-        if isinstance(error, OSError) and (error.filename == str(partial) or error.errno in _FULL):
+
+
+@contextmanager
+def beside(path: Path) -> Iterator[Path]:
+    """A path beside ``path``, with its suffix, that no other process writes to; removed when the context ends.
+
+    Raises:
+        OSError: it can't be written; names ``path``.
+    """
+    partial = path.with_name(f".{path.stem[:40]}.{os.getpid()}.{time.monotonic_ns()}{path.suffix}")
+    try:
+        yield partial
+    except OSError as error:
+        if error.filename == str(partial) or error.errno in _FULL:
             error.filename, error.filename2 = str(path), None
         raise
+    finally:
+        with suppress(OSError):
+            partial.unlink()
 
 
 def write(path: Path, data: bytes) -> None:

@@ -285,6 +285,75 @@ def test_a_store_gets_the_file_once(asset, bucket):
         send(asset, "s3://assets")
 
 
+@pytest.fixture(params=[1, 9 << 20], ids=["whole", "in parts"])
+def place_of(request, bucket, tmp_path):
+    """Makes a place of a kind where another's file is by now; and the file that was to be put there."""
+    path = tmp_path / "file.ckpt"
+    path.write_bytes(bytes(request.param))
+
+    def make(kind):
+        if kind == "folder":
+            (tmp_path / "to").mkdir()
+            (tmp_path / "to" / path.name).write_bytes(b"other")
+            return upload.destination(str(tmp_path / "to"), QUICK)
+        bucket.put_object(Bucket="assets", Key=path.name, Body=b"other")
+        return upload.destination("s3://assets", QUICK)
+
+    return make, path
+
+
+@pytest.mark.parametrize("kind", ["folder", "store"])
+def test_what_another_publisher_has_put_there_meanwhile_stays(place_of, kind, monkeypatch):
+    make, path = place_of
+    place = make(kind)
+    digest = place.digest
+    looked = iter([None])  # at first nothing was there
+    monkeypatch.setattr(place, "digest", lambda file: next(looked, digest(file)))
+    with pytest.raises(IntegrityError, match="to be read back, found "):
+        upload.send(path, manifest.record(path).sha256, place)
+    assert digest(path.name) == hashlib.sha256(b"other").hexdigest()
+
+
+def answer(place, event, status, code, *, when=lambda _: True):
+    """Let the store answer requests of one kind so, where ``when`` says so of them."""
+    from botocore.awsrequest import AWSResponse
+
+    def answered(params, **_):
+        if not when(params):
+            return None
+        said = {"Error": {"Code": code, "Message": "..."}, "ResponseMetadata": {"HTTPStatusCode": status}}
+        return AWSResponse("", status, {}, None), said
+
+    place._client.meta.events.register(f"before-call.s3.{event}", answered)  # noqa: SLF001 - no server here says so
+
+
+@pytest.mark.usefixtures("bucket")
+def test_a_store_that_may_not_be_listed_is_believed_when_it_gives_the_file_back(asset):
+    place = upload.destination("s3://assets/x", QUICK)
+    looked = iter([True])  # Amazon's says AccessDenied for NoSuchKey to whoever has no right to list
+    answer(place, "GetObject", 403, "AccessDenied", when=lambda _: next(looked, False))
+    assert upload.send(asset, SHA256, place)
+    assert not upload.send(asset, SHA256, place)
+    looked = iter([True])
+    assert upload.send(asset, SHA256, place)  # it was there, was not written over, and is the same
+    looked = iter([True, True])
+    with pytest.raises(FetchError, match=r"s3://assets/x/net-12345678.ckpt: .*found AccessDenied"):
+        upload.send(asset, SHA256, place)
+
+
+def test_a_store_that_knows_no_conditions_gets_the_file_where_it_says_that_nothing_is(asset, bucket):
+    place = upload.destination("s3://assets", QUICK)
+    answer(place, "PutObject", 501, "NotImplemented", when=lambda params: "If-None-Match" in params["headers"])
+    assert upload.send(asset, SHA256, place)
+    bucket.delete_object(Bucket="assets", Key=asset.name)
+    place = upload.destination("s3://assets", QUICK)
+    answer(place, "PutObject", 501, "NotImplemented", when=lambda params: "If-None-Match" in params["headers"])
+    answer(place, "GetObject", 403, "AccessDenied")
+    with pytest.raises(FetchError, match="found NotImplemented"):
+        upload.send(asset, SHA256, place)
+    assert not bucket.list_objects_v2(Bucket="assets").get("Contents")
+
+
 def test_a_store_gets_a_large_file_in_parts(bucket, tmp_path):
     path = tmp_path / "large.ckpt"
     path.write_bytes(bytes(9 << 20))  # boto3 sends more than 8 MiB in parts
