@@ -604,8 +604,13 @@ def _verified(options: argparse.Namespace, result: Any, otherwise: str) -> bool:
 
 
 def _expect_folder(path: Path) -> None:
+    from hubpkg import manifest
+
     if not path.is_dir():
-        found = f"a file; its folder is {path.parent}" if path.exists() else "none"
+        found = "none"
+        if path.exists():
+            is_package = (path.parent / manifest.NAME).exists()
+            found = f"a file; {f'its folder is {path.parent}' if is_package else f'folders are {path.parent}/*/'}"
         raise HubpkgError(f"{path}: expected a package's folder, found {found}")
 
 
