@@ -1,13 +1,11 @@
 """Cards on a branch of a checkout of the hub: what is made there, what is refused, and that nothing else is touched."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+import stopping
 import tiny
 from forging import reseal
 from handmade import git
@@ -255,56 +253,29 @@ def test_a_repository_that_runs_hubpkg_in_a_hook_is_not_mistaken_for_the_hub(pac
     monkeypatch.undo()
 
 
-# Forks for each call of git a process that publishes, and is stopped just before that call.
 STOPPED = """
-import os, signal, sys, warnings
+import os, sys
 from pathlib import Path
+import stopping
 from hubpkg import publication, verification
 from hubpkg.lint import engine, rules
 from hubpkg.transport import Policy
 
-package, hub, number, step = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
+package, hub, number, every = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
 verification.verify(package), rules.rules()  # so that each process need not import what these do
 order = publication.Order(package, hub, None, False, None, None, Policy(), print)
-
-def stopped_before(count):
-    left = iter(range(count))
-    def hook(event, values):
-        if event == "subprocess.Popen" and next(left, None) is None:
-            os.kill(os.getpid(), number)
-    sys.addaudithook(hook)
-
-count = 0
-while True:
-    pid = os.fork()
-    if not pid:
-        stopped_before(count)
-        try:
-            publication.publish(order)
-        except KeyboardInterrupt:
-            os._exit(130)
-        os._exit(0)
-    if os.waitpid(pid, 0)[1] == 0:
-        break
+starts_git = lambda event, _: event == "subprocess.Popen"
+for count, done in stopping.everywhere(lambda: publication.publish(order), starts_git, number, every):
     branches = os.popen(f"git -C '{hub}' for-each-ref --format='%(refname)'").read().split()
-    assert branches == ["refs/heads/main"], (count, branches)
-    count += step
+    assert done or branches == ["refs/heads/main"], (count, branches)
 print(count)
 """
 
 
-@pytest.mark.parametrize(("number", "step"), [(2, 4), (9, 1)], ids=["interrupted", "killed"])
-def test_stopped_before_any_step_it_leaves_the_checkout_as_it_was(package, hub, number, step):
+@pytest.mark.parametrize(("number", "every"), [(2, 4), (9, 1)], ids=["interrupted", "killed"])
+def test_stopped_before_any_call_of_git_it_leaves_the_checkout_as_it_was(package, hub, number, every):
     before = state(hub)
-    done = subprocess.run(
-        [sys.executable, "-c", STOPPED, package, hub, str(number), str(step)],
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert int(done.stdout.splitlines()[-1]) > 15
+    assert int(stopping.run(STOPPED, package, hub, number, every)) > 15
     assert state(hub) == before  # the last one, which was not stopped, made the branch
     assert git(hub, "rev-parse", f"{BRANCH}^") == git(hub, "rev-parse", "main")
     assert git(hub, "fsck", "--strict", "--no-dangling") == ""

@@ -7,8 +7,6 @@ import os
 import re
 import shutil
 import socket
-import subprocess
-import sys
 import threading
 import time
 from contextlib import contextmanager
@@ -18,6 +16,7 @@ from pathlib import Path
 
 import loopback
 import pytest
+import stopping
 import tiny
 from handmade import served, serving
 
@@ -483,10 +482,10 @@ def test_a_package_that_was_not_there_is_told(hubpkg, tmp_path):
     assert (done.returncode, shutil.os.listdir(tmp_path)) == (2, [])
 
 
-# Forks for each change that publishing makes to files a process that is killed just before it.
 KILLED = """
-import os, signal, sys
+import sys
 from pathlib import Path
+import stopping
 from hubpkg import publication, revision, verification
 from hubpkg.transport import Policy
 
@@ -495,46 +494,29 @@ order = publication.Order(package, None, None, False, to, base, Policy(), lambda
 was = (package / "hubpkg.json").read_bytes()
 verification.verify(package)  # so that no process need import what it does
 
-def killed_before(count):
-    left = iter(range(count))
-    def hook(event, values):
-        changes = event in {"os.rename", "os.mkdir", "os.remove", "os.rmdir"}
-        if (changes or event == "open" and "w" in str(values[1])) and next(left, None) is None:
-            os.kill(os.getpid(), signal.SIGKILL)
-    sys.addaudithook(hook)
+def changes_files(event, values):
+    writes = event == "open" and set(str(values[1])) & set("wx")
+    return writes or event in {"os.rename", "os.link", "os.mkdir", "os.remove", "os.rmdir"}
 
-count = 0
-while True:
-    pid = os.fork()
-    if not pid:
-        killed_before(count)
-        revision.recover(package, print)
-        publication.publish(order)
-        os._exit(0)
-    status = os.waitpid(pid, 0)[1]
+def publish():
+    revision.recover(package, print)
+    publication.publish(order)
+
+for count, done in stopping.everywhere(publish, changes_files):
     revision.recover(package, lambda _: None)
     assert verification.verify(package).ok, count
     now = (package / "hubpkg.json").read_bytes()
-    if status == 0:
-        break
-    assert now == was or b'"published":true' in now
-    count += 1
-assert b'"published":true' in now
+    assert b'"published":true' in now or (now == was and not done)
 print(count, *sorted(path.name for path in package.parent.iterdir()))
 """
 
 
 def test_killed_before_any_change_to_files_the_package_is_whole_and_the_next_run_goes_on(package, tmp_path):
     with served(tmp_path) as (url, _):
-        done = subprocess.run(
-            [sys.executable, "-c", KILLED, package, tmp_path / "assets", f"{url}/assets/"],
-            env={**os.environ, "HUBPKG_CACHE": str(tmp_path / "cache")},
-            capture_output=True,
-            text=True,
-            check=False,
+        told = stopping.run(
+            KILLED, package, tmp_path / "assets", f"{url}/assets/", HUBPKG_CACHE=str(tmp_path / "cache")
         )
-    assert done.returncode == 0, done.stderr
-    count, *left = done.stdout.split()
+    count, *left = told.split()
     assert int(count) > 20
     assert [name for name in left if not name.startswith(".hubpkg-")] == [package.name]  # where it tries to write
 
