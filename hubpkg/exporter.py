@@ -94,6 +94,11 @@ def export(
                 largest = reference.compare(exporting.loaded(file, kind, network), evaluation.ENGINE_TOLERANCE)
             except EngineError as error:
                 raise EngineError(f"{kind}: {error}; nothing was added") from None
+            except OSError as error:
+                raise HubpkgError(
+                    f"{kind}: expected to write it to {folder}, found: {error.strerror}; free some space there, or "
+                    "name another folder in the environment variable TMPDIR; nothing was added"
+                ) from None
             sha256 = manifest.record(file).sha256
             name = exports.file_name(contents["model"], sha256, kind)
             compared = {"images": exports.COMPARED, "largest": engines.rounded_up(largest)}

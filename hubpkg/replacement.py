@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-_FULL = (errno.ENOSPC, errno.EDQUOT)  # which come with no name
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # which come with no name
 
 
 @contextmanager

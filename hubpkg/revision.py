@@ -31,11 +31,11 @@ def revise(
     folder = folder.resolve()  # a link's place is not the package's
     before = (folder / manifest.NAME).read_bytes()
     with package.output(folder.parent, folder.name, report) as partial:
-        shutil.copytree(folder, partial)
-        for name in removed:
-            (partial / name).unlink()
-        for name, file in (added or {}).items():
-            shutil.copyfile(file, partial / name)
+        there = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
+        for name, file in {**there, **(added or {})}.items():
+            if name not in removed:
+                (partial / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(file, partial / name)
         assembly.finish(partial, {key: value for key, value in contents.items() if key != "digests"})
         package.put_in_place(partial, folder, report)
     if (folder / manifest.NAME).read_bytes() == before:

@@ -1,6 +1,7 @@
 """Cards on a branch of a checkout of the hub: what is made there, what is refused, and that nothing else is touched."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -161,6 +162,9 @@ def test_a_chinese_card_of_another_s_is_not_overwritten_either(package, hub):
 def test_a_branch_that_is_another_is_left_alone(package, hub):
     git(hub, "branch", BRANCH, "HEAD")
     refused(package, hub, f"expected no branch {BRANCH}.*git branch -D")
+    git(hub, "branch", "a/b")
+    for name, other in ((f"{BRANCH}/too", BRANCH), ("a", "a/b")):
+        refused(package, hub, f"expected no branch {other}, beside which git can't have {name}", branch=name)
     publish(package, hub, branch="mine")
     for name in ("../x", "a..b", "-x"):
         with pytest.raises(HubpkgError, match="--branch: expected a name that a branch may have"):
@@ -187,6 +191,13 @@ def test_a_checkout_of_something_else_is_refused(package, tmp_path):
             publish(package, other)
     with pytest.raises(HubpkgError, match="expected a checkout of the hub, found nothing"):
         publish(package, tmp_path / "nowhere")
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give files away")
+def test_another_user_s_checkout_is_told_as_one(package, hub):
+    os.chown(hub, 1, 1)
+    with pytest.raises(HubpkgError, match=r"expected a checkout of your own, .* --add safe.directory /"):
+        publish(package, hub)
 
 
 @pytest.mark.parametrize(
@@ -284,7 +295,7 @@ def test_stopped_before_any_call_of_git_it_leaves_the_checkout_as_it_was(package
 def test_of_two_that_make_the_branch_at_once_one_makes_it(hub, monkeypatch):
     first, second = (checkout.Checkout(hub, BRANCH) for _ in range(2))
     tree = first.check({CARD: b"# T\n"}, "publisher", replace=False)
-    monkeypatch.setattr(second, "_tip", lambda: None)  # it looked before the first one had made it
+    monkeypatch.setattr(second, "_branches", dict)  # it looked before the first one had made it
     made = first.commit(tree, "first")
     with pytest.raises(HubpkgError, match="expected git update-ref to work"):
         second.commit(tree, "second, whose commit is another")

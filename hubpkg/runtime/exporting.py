@@ -44,8 +44,11 @@ def write(network: Any, kind: str, batch: Array, file: Path) -> None:
         from safetensors.numpy import save_file
 
         save_file({name: parameter.asnumpy() for name, parameter in network.parameters_dict().items()}, file)
-    if not file.is_file():  # a network of more than a gigabyte is put into several
-        raise EngineError(f"expected one file of the format {kind}, found none or several; the network is too large")
+    if not file.is_file():
+        raise EngineError(
+            f"expected one file {file}, found none; is that disk full, or the network of more than a gigabyte, which "
+            "MindSpore puts into several?"
+        )
     file.chmod(0o644)  # MindSpore lets its owner alone read a MINDIR
 
 
