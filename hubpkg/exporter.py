@@ -9,6 +9,7 @@ from typing import Any
 from hubpkg import evaluation, exports, hub, manifest, revision
 from hubpkg import recipe as recipes
 from hubpkg.errors import EngineError, HubpkgError
+from hubpkg.job import check_writable
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,7 @@ def export(
     for kind in formats:
         if (lacking := exporting.lacking(kind)) is not None:
             raise HubpkgError(f"--format {kind}: {lacking}")
+    check_writable(package.resolve().parent)
     framework.start(recipe["jit_level"], device)
 
     def network() -> Any:

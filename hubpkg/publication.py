@@ -12,6 +12,7 @@ from typing import Any
 from hubpkg import assets, cards, documents, manifest, replacement, repository, revision, upload, verification
 from hubpkg.checkout import ASSETS, Checkout
 from hubpkg.errors import HubpkgError, InvalidDocumentError
+from hubpkg.job import check_writable
 from hubpkg.lint import engine, link
 from hubpkg.lint.configuration import Configuration
 from hubpkg.lint.rules import Options, Target
@@ -77,7 +78,9 @@ def publish(order: Order) -> tuple[Verification, dict[str, Any] | None]:
     if hub:  # what can be refused is refused before anything is sent
         tree = hub.check(_cards(planned), planned["card"]["user-id"], replace=order.replace)
         _check_lint(_cards(planned))
+        check_writable(_request(order.package).parent)
     if place:
+        check_writable(order.package.resolve().parent)
         _send(order, planned, place)
         revision.revise(order.package, planned, order.report)
         checked, contents = verification.verify(order.package), _contents(order.package)
@@ -114,10 +117,15 @@ def _commit(
     title = f"Add the card {contents['uid']}"
     made = f"Made by hubpkg from the package whose {manifest.NAME} has the sha256\n{_digest(order.package)}."
     commit = hub.commit(tree, f"{title}\n\n{made}\n")
-    folder = Path(os.path.abspath(order.package))  # noqa: PTH100 - as the signature's, beside a link's own name
-    file = folder.with_name(f"{folder.name}{SUFFIX}")
+    file = _request(order.package)
     replacement.write(file, _pull_request(title, contents, checked, added).encode())
     return {"branch": hub.branch, "commit": commit, "cards": list(added), "pull_request": str(file)}
+
+
+def _request(package: Path) -> Path:
+    """Where the text of the pull request lies: beside the package, or the link that names it."""
+    folder = Path(os.path.abspath(package))  # noqa: PTH100 - resolve() would follow a link to another name
+    return folder.with_name(f"{folder.name}{SUFFIX}")
 
 
 def _contents(folder: Path) -> dict[str, Any]:

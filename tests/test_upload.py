@@ -458,6 +458,20 @@ def test_a_package_that_is_reached_by_a_link_is_replaced_in_its_own_place(packag
     assert contents(package)["published"]
 
 
+def test_where_the_package_can_t_be_replaced_nothing_is_sent(package, tmp_path, monkeypatch):
+    mkdir = Path.mkdir
+
+    def deny(path, *arguments, **options):  # root may write to any folder
+        if path.parent == package.parent:
+            raise PermissionError(13, "Permission denied", str(path))
+        mkdir(path, *arguments, **options)
+
+    monkeypatch.setattr(Path, "mkdir", deny)
+    with pytest.raises(HubpkgError, match=rf"{package.parent}: expected a folder that can be written, found: Perm"):
+        publish(package, tmp_path / "assets", "https://localhost/assets/")
+    assert not (tmp_path / "assets").exists()
+
+
 def test_publishing_needs_the_network(package):
     with pytest.raises(FetchError, match="unset HUBPKG_OFFLINE"):
         publish(package, "https://localhost/a/", policy=Policy(offline=True))
