@@ -237,6 +237,16 @@ def test_a_package_that_was_being_replaced_is_put_back(package, hubpkg, tmp_path
     assert verification.verify(package).ok
 
 
+def test_what_another_process_has_changed_meanwhile_is_not_lost(package):
+    read = manifest.read(package / manifest.NAME)
+    revision.revise(package, {**read, "published": True}, print)
+    revision.revise(package, {**read, "published": True}, print)  # as two would who do the same
+    with pytest.raises(HubpkgError, match="found it changed by another hubpkg; run the command again"):
+        revision.revise(package, {**read, "exports": []}, print)
+    assert verification.verify(package).ok
+    assert read_manifest(package)["published"]
+
+
 def test_a_revision_that_would_not_verify_leaves_the_package_as_it_was(package):
     before = {path: path.read_bytes() for path in package.parent.rglob("*") if path.is_file()}
     contents = manifest.read(package / manifest.NAME)
