@@ -9,6 +9,7 @@ from typing import Any
 
 from hubpkg import checkpoint, documents, entrypoint, evaluation, manifest, replacement
 from hubpkg.errors import CheckpointError, HubpkgError
+from hubpkg.job import check_writable
 from hubpkg.spec import ModelSpec
 
 FILE = "weights.yaml"
@@ -127,6 +128,7 @@ def convert(
         raise HubpkgError(f"--out: expected a checkpoint's name *.ckpt, found {out}")
     if os.path.lexists(out) and not out.is_file():
         raise HubpkgError(f"--out: expected no file, or a checkpoint, found something else at {out}; move it away")
+    check_writable(out.parent)
     names = read_map(spec.folder)
     weights = foreign.read(file, names.within)
     try:
@@ -156,9 +158,11 @@ def convert(
         if compared
         else "logits: not compared with PyTorch's; that needs torch, timm, and a reference in weights.yaml"
     )
-    out.parent.mkdir(parents=True, exist_ok=True)
     with replacement.of(out) as partial:
-        checkpoint.save(network, partial)
+        try:
+            checkpoint.save(network, partial)
+        except CheckpointError as error:
+            raise CheckpointError(str(error).replace(str(partial), str(out))) from None
         sha256 = manifest.record(partial).sha256
         if out.exists() and manifest.record(out).sha256 != sha256:
             raise HubpkgError(

@@ -13,7 +13,7 @@ from safetensors.numpy import load_file, save_file
 
 from hubpkg import checkpoint, conversion, spec
 from hubpkg.errors import CheckpointError, HubpkgError
-from hubpkg.runtime import engines, foreign
+from hubpkg.runtime import engines, foreign, framework
 
 ROOT = Path(__file__).parents[1]
 MODEL = ROOT / "models" / "xcit_tiny_12_p16_224"
@@ -142,6 +142,17 @@ def test_another_file_that_is_there_stays(convert, tmp_path):
     with pytest.raises(HubpkgError, match=r"--out: expected no file, or a checkpoint, found something else at "):
         convert(lambda _: None, "folder.ckpt")
     assert {path.name for path in tmp_path.iterdir()} == {"ours.ckpt", "folder.ckpt", "changed.safetensors"}
+
+
+def test_a_checkpoint_that_can_t_be_written_leaves_nothing(convert, tmp_path, monkeypatch):
+    def save(_, name):
+        Path(name).with_suffix(".tmp").write_bytes(b"what MindSpore leaves on a full disk")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(framework.load(), "save_checkpoint", save)
+    with pytest.raises(CheckpointError, match=r"/ours\.ckpt: expected to write a checkpoint, found: .* No space left"):
+        convert(lambda _: None)
+    assert [path.name for path in tmp_path.iterdir()] == ["changed.safetensors"]
 
 
 def test_half_precision_becomes_float32(convert):
