@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from hubpkg import performance
+from hubpkg import performance, replacement
 from hubpkg import recipe as recipes
 from hubpkg.errors import HubpkgError
 from hubpkg.job import Job
@@ -175,9 +175,8 @@ class _Kept:
         if not self.reports:
             return
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        partial = self.path.with_suffix(".partial")
-        performance.write_timings(partial, timings)
-        partial.replace(self.path)
+        with replacement.of(self.path) as partial:
+            performance.write_timings(partial, timings)
         at, unit = (f" at {timing.image_size}x{timing.image_size}", "img/s") if timing.image_size else ("", "samples/s")
         self.job.report(
             f"benchmark: {what} x{timing.batch_size}{at}: "

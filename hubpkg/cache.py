@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from hubpkg import replacement
 from hubpkg.errors import CacheWarning, HubpkgError, IntegrityError
 
 _BLOCK = 1 << 20
@@ -281,15 +282,10 @@ def deliver(path: Path, target: Path, sha256: str | None = None) -> Path:
     Raises:
         IntegrityError: its digest is not ``sha256``.
     """
-    partial = target.with_name(f".{target.name}.{os.getpid()}.{time.monotonic_ns()}")  # two may deliver at once
-    try:
+    with replacement.of(target) as partial:
         found = copy(path, partial)
         if found != (sha256 or found):
-            raise IntegrityError(f"{path}: expected sha256 {sha256}, found {found}; run it again")  # noqa: TRY301
-        partial.replace(target)
-    except BaseException:  # the disk may be full
-        partial.unlink(missing_ok=True)
-        raise
+            raise IntegrityError(f"{path}: expected sha256 {sha256}, found {found}; run it again")
     return target
 
 

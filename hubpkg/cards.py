@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from hubpkg import assembly, assets, card, verification
+from hubpkg import assembly, assets, card, replacement, verification
 from hubpkg.errors import HubpkgError, InvalidDocumentError
 
 README = "README.md"
@@ -67,9 +67,7 @@ def write(kind: str, contents: Mapping[str, Any], folder: Path, *, replace: bool
     if not replace and path.exists() and (not path.is_file() or path.read_bytes() != text.encode()):
         raise HubpkgError(f"{path}: expected no file, or this card, found another; move it away, or give --replace")
     folder.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{name}.partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
+    replacement.write(path, text.encode())
     return path
 
 

@@ -5,6 +5,7 @@ branch that is there stay as they are, whatever happens meanwhile.
 """
 
 import os
+import shlex
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -42,7 +43,12 @@ class Checkout:
             self._environment.pop(name, None)  # of whatever repository runs hubpkg, in a hook for example
         try:
             self._head = self._git("rev-parse", "--verify", "--quiet", "HEAD^{commit}")
-        except HubpkgError:
+        except HubpkgError as error:
+            if "dubious ownership" in str(error):
+                raise HubpkgError(
+                    f"{folder}: expected a checkout of your own, found another user's, which git does not trust; if "
+                    f"you do: git config --global --add safe.directory {shlex.quote(str(folder.absolute()))}"
+                ) from None
             self._head = ""
         if not self._head or not self._is_folder(f"{self._head}:{ASSETS}"):
             raise HubpkgError(
@@ -98,14 +104,25 @@ class Checkout:
         for name, data in files.items():
             blob = self._git("hash-object", "-w", "-t", "blob", "--stdin", given=data)
             tree = self._with(tree, name.split("/"), blob, name)
-        there = self._tip()
+        self._check_branch(tree)
+        return tree
+
+    def _check_branch(self, tree: str) -> None:
+        """Raise HubpkgError unless the branch can be made, or is there with ``tree``."""
+        branches = self._branches()
+        for other in branches:
+            if self.branch.startswith(f"{other}/") or other.startswith(f"{self.branch}/"):
+                raise HubpkgError(
+                    f"{self.folder}: expected no branch {other}, beside which git can't have {self.branch}, found it; "
+                    "name another with --branch"
+                )
+        there = branches.get(self.branch)
         if there is not None and self._git("rev-parse", f"{there}^{{tree}}") != tree:
             raise HubpkgError(
                 f"{self.folder}: expected no branch {self.branch}, or one with just this card on {self._head[:12]}, "
                 f"found another at {there[:12]}; name another with --branch, or remove that one with: "
                 f"git branch -D {self.branch}"
             )
-        return tree
 
     def commit(self, tree: str, message: str) -> str | None:
         """Make the branch, with one commit whose tree is ``tree``, unless it is there; give the commit.
@@ -117,16 +134,17 @@ class Checkout:
         """
         if self._git("rev-parse", f"{self._head}^{{tree}}") == tree:
             return None
-        if (there := self._tip()) is not None:
+        if (there := self._branches().get(self.branch)) is not None:
             return there
         commit = self._git("commit-tree", "-p", self._head, tree, given=message.encode())
         order = f"create refs/heads/{self.branch} {commit}\n"  # which fails if it is there by now
         self._git("update-ref", "--stdin", given=order.encode())
         return commit
 
-    def _tip(self) -> str | None:
-        found = self._git("for-each-ref", "--format=%(objectname)", f"refs/heads/{self.branch}")
-        return found.split("\n")[0] or None
+    def _branches(self) -> dict[str, str]:
+        """The commit of each branch, by its name."""
+        lines = self._git("for-each-ref", "--format=%(objectname) %(refname:lstrip=2)", "refs/heads").splitlines()
+        return {name: commit for commit, _, name in (line.partition(" ") for line in lines)}
 
     def _entries(self, tree: str) -> list[tuple[str, str, str]]:
         """Mode, object and name of what is in a tree."""

@@ -157,6 +157,7 @@ def save(network: Any, path: Path) -> None:
         with framework.uninterrupted(), _unlogged():
             mindspore.save_checkpoint(network, str(path))
     except (RuntimeError, OSError) as error:
+        path.with_suffix(".tmp").unlink(missing_ok=True)  # which MindSpore leaves
         raise CheckpointError(
             f"{path}: expected to write a checkpoint, found: {str(error).strip().splitlines()[0]}"
         ) from None

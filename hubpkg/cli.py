@@ -62,8 +62,12 @@ def _reason(error: BaseException) -> str | None:
             "pip install 'hubpkg[build]', or 'hubpkg[runtime]' beside a MindSpore of your own"
         )
     if isinstance(error, OSError):
-        hint = "free some space, here or where HUBPKG_CACHE points, and " if error.errno == errno.ENOSPC else ""
-        return f"{error.filename2 or error.filename or 'writing'}: {error.strerror}; {hint}run the command again"
+        hints = {
+            errno.ENOSPC: "free some space, here or where HUBPKG_CACHE points, and ",
+            errno.EACCES: "have it made yours to read and write, or name another, and ",
+        }
+        name, hint = error.filename2 or error.filename or "writing", hints.get(error.errno or 0, "")
+        return f"{name}: {error.strerror}; {hint}run the command again"
     return None
 
 
@@ -523,8 +527,13 @@ def _verified(options: argparse.Namespace, result: Any, otherwise: str) -> bool:
 
 
 def _expect_folder(path: Path) -> None:
+    from hubpkg import manifest
+
     if not path.is_dir():
-        found = f"a file; its folder is {path.parent}" if path.exists() else "none"
+        found = "none"
+        if path.exists():
+            is_package = (path.parent / manifest.NAME).exists()
+            found = f"a file; {f'its folder is {path.parent}' if is_package else f'folders are {path.parent}/*/'}"
         raise HubpkgError(f"{path}: expected a package's folder, found {found}")
 
 

@@ -1,13 +1,15 @@
 """Weights from elsewhere -> a checkpoint of a model's own, by the name map in its folder, ``weights.yaml``."""
 
+import os
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hubpkg import checkpoint, documents, entrypoint, evaluation, manifest
+from hubpkg import checkpoint, documents, entrypoint, evaluation, manifest, replacement
 from hubpkg.errors import CheckpointError, HubpkgError
+from hubpkg.job import check_writable
 from hubpkg.spec import ModelSpec
 
 FILE = "weights.yaml"
@@ -118,12 +120,15 @@ def convert(
     Raises:
         CheckpointError: with every parameter that is missing, not known, or of another shape, by its name; or the
             logits differ.
-        HubpkgError: the map or the file can't be used.
+        HubpkgError: the map or the file can't be used, or ``out`` is another file.
     """
     from hubpkg.runtime import engines, foreign, framework
 
     if out.suffix != ".ckpt":
         raise HubpkgError(f"--out: expected a checkpoint's name *.ckpt, found {out}")
+    if os.path.lexists(out) and not out.is_file():
+        raise HubpkgError(f"--out: expected no file, or a checkpoint, found something else at {out}; move it away")
+    check_writable(out.parent)
     names = read_map(spec.folder)
     weights = foreign.read(file, names.within)
     try:
@@ -143,7 +148,7 @@ def convert(
     network.set_train(False)
     recipe, compared = spec.recipe, None
     if names.reference is not None and "in_channels" in recipe:
-        batch = foreign.images(_IMAGES, recipe["in_channels"], recipe["image_size"])
+        batch = engines.drawn(recipe, _IMAGES)
         found = engines.run_network(network, batch)
         expected = foreign.reference_logits(names.reference, weights, found.shape[1], batch)
         if expected is not None:
@@ -153,16 +158,19 @@ def convert(
         if compared
         else "logits: not compared with PyTorch's; that needs torch, timm, and a reference in weights.yaml"
     )
-    out.parent.mkdir(parents=True, exist_ok=True)
-    partial = out.with_name(f".{out.stem}.partial.ckpt")
-    try:
-        checkpoint.save(network, partial)
-        partial.replace(out)
-    finally:
-        partial.unlink(missing_ok=True)
+    with replacement.of(out) as partial:
+        try:
+            checkpoint.save(network, partial)
+        except CheckpointError as error:
+            raise CheckpointError(str(error).replace(str(partial), str(out))) from None
+        sha256 = manifest.record(partial).sha256
+        if out.exists() and manifest.record(out).sha256 != sha256:
+            raise HubpkgError(
+                f"{out}: expected no file, or this checkpoint, found another; move it away, or name another with --out"
+            )
     return {
         "checkpoint": str(out),
-        "sha256": manifest.record(out).sha256,
+        "sha256": sha256,
         "parameters": len(arrays),
         "arguments": dict(names.arguments),
         "compared": compared,

@@ -1,12 +1,11 @@
 """Evaluate a checkpoint on a job's test images, in this process or in many."""
 
 import json
-import os
 import tempfile
 from pathlib import Path
 from typing import Any
 
-from hubpkg import cache, checkpoint, evaluation, manifest, predictions
+from hubpkg import cache, checkpoint, evaluation, manifest, predictions, replacement
 from hubpkg.errors import HubpkgError
 from hubpkg.job import Job, check_writable
 
@@ -47,9 +46,7 @@ def evaluate(job: Job, weights: Path, out: Path) -> dict[str, Any] | None:
         **({"journal": journal} if workers.is_launched() else {}),  # the launcher removes it
     }
     figures = out / f"{job.spec.package_name}.evaluation.json"
-    partial = figures.with_suffix(f".{os.getpid()}")
-    partial.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-    partial.replace(figures)
+    replacement.write(figures, f"{json.dumps(result, indent=2)}\n".encode())
     return result
 
 
@@ -72,9 +69,8 @@ def _measure_here(job: Job, weights: Path, target: Path) -> dict[str, Any]:
 
     run = _predict(job, weights)
     if workers.group().is_first:
-        partial = target.with_suffix(f".{os.getpid()}")
-        predictions.write(partial, run.predictions)
-        partial.replace(target)
+        with replacement.of(target) as partial:
+            predictions.write(partial, run.predictions)
         if not workers.is_launched():  # else the launcher has still to put the predictions in place
             run.journal.remove()
     return {

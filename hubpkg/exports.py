@@ -8,6 +8,7 @@ from hubpkg.errors import HubpkgError, InvalidDocumentError
 
 ONNX, MINDIR, SAFETENSORS = "onnx", "mindir", "safetensors"
 FORMATS = (ONNX, MINDIR, SAFETENSORS)
+COMPARED = 8  # inputs, on which each is compared with MindSpore
 
 
 def listed(contents: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
@@ -33,6 +34,8 @@ def check(contents: Mapping[str, Any]) -> str:
         expected = file_name(contents["model"], export["sha256"], export["format"])
         if file != expected:
             faults.append(f"{where}.file: expected {expected}, found {file}")
+        if export["compared"]["images"] != COMPARED:
+            faults.append(f"{where}.compared.images: expected {COMPARED}, found {export['compared']['images']}")
         recorded = contents["files"].get(file, {"sha256": "none"})["sha256"]
         if recorded != export["sha256"]:
             faults.append(f"{where}.sha256: expected {recorded}, as listed for {file}, found {export['sha256']}")

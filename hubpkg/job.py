@@ -167,4 +167,4 @@ def check_writable(out: Path) -> None:
         probe.mkdir(parents=True)
         probe.rmdir()
     except OSError as error:
-        raise HubpkgError(f"--out: expected a folder that can be written, found {out}: {error.strerror}") from None
+        raise HubpkgError(f"{out}: expected a folder that can be written, found: {error.strerror}") from None

@@ -2,9 +2,7 @@
 
 import base64
 import hashlib
-import os
 from collections.abc import Mapping
-from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -51,26 +49,6 @@ def render(template: str, values: Mapping[str, Any], script: str = "", *, connec
 def script(*names: str) -> str:
     """The scripts of those names in ``templates/``, one after the other."""
     return "".join(_read(name) for name in names)
-
-
-def write(path: Path, text: str) -> None:
-    """Put a file in its place all at once, unless it is there already.
-
-    Raises:
-        OSError: it can't be written; an earlier file stays.
-    """
-    data = text.encode()
-    with suppress(OSError):
-        if path.read_bytes() == data:
-            return
-    partial = path.with_name(f".{path.name[:64]}.{os.getpid()}")
-    try:
-        partial.write_bytes(data)
-        partial.replace(path)
-    except BaseException:
-        with suppress(OSError):
-            partial.unlink()
-        raise
 
 
 @cache

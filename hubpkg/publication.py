@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hubpkg import assets, cards, documents, manifest, repository, revision, upload, verification
+from hubpkg import assets, cards, documents, manifest, replacement, repository, revision, upload, verification
 from hubpkg.checkout import ASSETS, Checkout
 from hubpkg.errors import HubpkgError, InvalidDocumentError
-from hubpkg.lint import engine
+from hubpkg.job import check_writable
+from hubpkg.lint import engine, link
 from hubpkg.lint.configuration import Configuration
 from hubpkg.lint.rules import Options, Target
 from hubpkg.lint.source import Card
@@ -72,11 +73,14 @@ def publish(order: Order) -> tuple[Verification, dict[str, Any] | None]:
     place = upload.destination(order.to, order.policy) if order.to else None
     base = order.base or (place and place.base) or contents["card"]["asset-base-url"]
     planned = _with_links(contents, base) if place else contents
+    _check_links(planned["card"], "--asset-base-url" if place else str(order.package))
     tree = ""
     if hub:  # what can be refused is refused before anything is sent
         tree = hub.check(_cards(planned), planned["card"]["user-id"], replace=order.replace)
         _check_lint(_cards(planned))
+        check_writable(_request(order.package).parent)
     if place:
+        check_writable(order.package.resolve().parent)
         _send(order, planned, place)
         revision.revise(order.package, planned, order.report)
         checked, contents = verification.verify(order.package), _contents(order.package)
@@ -113,12 +117,15 @@ def _commit(
     title = f"Add the card {contents['uid']}"
     made = f"Made by hubpkg from the package whose {manifest.NAME} has the sha256\n{_digest(order.package)}."
     commit = hub.commit(tree, f"{title}\n\n{made}\n")
-    folder = Path(os.path.abspath(order.package))  # noqa: PTH100 - as the signature's, beside a link's own name
-    file = folder.with_name(f"{folder.name}{SUFFIX}")
-    partial = file.with_name(f".{file.name}.partial")
-    partial.write_text(_pull_request(title, contents, checked, added), encoding="utf-8")
-    partial.replace(file)
+    file = _request(order.package)
+    replacement.write(file, _pull_request(title, contents, checked, added).encode())
     return {"branch": hub.branch, "commit": commit, "cards": list(added), "pull_request": str(file)}
+
+
+def _request(package: Path) -> Path:
+    """Where the text of the pull request lies: beside the package, or the link that names it."""
+    folder = Path(os.path.abspath(package))  # noqa: PTH100 - resolve() would follow a link to another name
+    return folder.with_name(f"{folder.name}{SUFFIX}")
 
 
 def _contents(folder: Path) -> dict[str, Any]:
@@ -132,6 +139,17 @@ def _with_links(contents: Mapping[str, Any], base: str) -> dict[str, Any]:
     if faults:
         raise InvalidDocumentError([f"--asset-base-url: {fault}" for fault in faults])
     return changed
+
+
+def _check_links(card: Mapping[str, Any], where: str) -> None:
+    """Raise HubpkgError if the assets' links lead nowhere."""
+    base = card["asset-base-url"]
+    if link.is_placeholder(base):
+        raise HubpkgError(
+            f"{where}: expected links by which consumers reach the assets, found them below {base}, a name reserved "
+            "for examples; upload them with --to, and say with --asset-base-url where they are then, or build again: "
+            "hubpkg build MODEL --asset-base-url URL"
+        )
 
 
 def _digest(folder: Path) -> str:

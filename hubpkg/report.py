@@ -20,6 +20,7 @@ from hubpkg import (
     mistakes,
     pages,
     performance,
+    replacement,
     trained,
 )
 from hubpkg import predictions as stored
@@ -88,7 +89,7 @@ def make(package: Path) -> tuple[Path, Verification]:
         raise HubpkgError(f"{package}: expected a package's folder, found no {manifest.NAME} in it, or a link")
     contents = manifest.read(package / manifest.NAME)
     path = path_of(package)
-    pages.write(path, render(package, contents, verified))
+    replacement.write(path, render(package, contents, verified).encode())
     return path, verified
 
 

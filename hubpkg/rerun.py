@@ -7,7 +7,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
-from hubpkg import evaluation, hub, location, manifest, predictions
+from hubpkg import evaluation, exporter, hub, location, manifest, predictions
 from hubpkg import recipe as recipes
 from hubpkg.errors import HubpkgError, LogitsError
 from hubpkg.job import code_digest
@@ -114,7 +114,8 @@ def _checks(package: Path, where: Where) -> Iterator[Check]:
     except (Exception, SystemExit) as error:  # noqa: BLE001 - what the package's code raises is a finding
         yield Check("rerun", ok=False, detail=_raised(contents["entry"], error))
         return
-    tolerance = _tolerance(contents, run.engine["name"], mindspore.get_context("device_target"))
+    device = mindspore.get_context("device_target")
+    tolerance = _tolerance(contents, run.engine["name"], device)
     compared = evaluation.compare(evaluated, run.predictions, tolerance)
     noun, value = recipes.noun(recipe), "an output" if recipes.is_regression(recipe) else "a logit"
     detail = (
@@ -124,12 +125,15 @@ def _checks(package: Path, where: Where) -> Iterator[Check]:
         f"tolerance {compared.allowed}"
     )
     if len(evaluated) < len(stored):
-        missed = 1 - len(evaluated) / len(stored)
-        alone = f"one output that was forged, by however much, slips through with a chance of {missed:.2g}"
-        detail += f"; {alone if recipes.is_regression(recipe) else chances(len(stored), len(evaluated))}"
-    shown = [*compared.differing, *compared.reranked]
-    more = [f"and {len(shown) - _SHOWN} more"] if len(shown) > _SHOWN else []
-    yield Check("rerun", compared.ok, "; ".join([detail, *shown[:_SHOWN], *more]))
+        detail += f"; {chances(len(stored), len(evaluated), regression=recipes.is_regression(recipe))}"
+    yield Check("rerun", compared.ok, "; ".join([detail, *_some([*compared.differing, *compared.reranked])]))
+    again = exporter.again(package, contents, lambda: _loaded(package, contents["entry"]), device)
+    yield from (Check("exported", *outcome) for outcome in again)
+
+
+def _some(lines: Sequence[str]) -> list[str]:
+    """The first of ``lines``, and how many more there are."""
+    return [*lines[:_SHOWN], *([f"and {len(lines) - _SHOWN} more"] if len(lines) > _SHOWN else [])]
 
 
 def _extension(package: Path, contents: Mapping[str, Any]) -> Any:
@@ -182,9 +186,8 @@ def _check_images(stored: Sequence[predictions.Record], images: Any) -> Check:
         if labels.get(p.image) != p.label
     ]
     faults += [f"{image}: not among the stored predictions" for image in labels.keys() - {p.image for p in stored}]
-    more = [f"and {len(faults) - _SHOWN} more"] if len(faults) > _SHOWN else []
     found = f"{len(faults)} of {len(labels)} images or their labels differ from the dataset's"
-    return Check("images", not faults, "; ".join([found, *sorted(faults)[:_SHOWN], *more]))
+    return Check("images", not faults, "; ".join([found, *_some(sorted(faults))]))
 
 
 def draw(names: Sequence[str], seed: str, count: int) -> list[int]:
@@ -193,13 +196,18 @@ def draw(names: Sequence[str], seed: str, count: int) -> list[int]:
     return sorted(sorted(range(len(names)), key=digests.__getitem__)[:count])
 
 
-def chances(images: int, drawn: int) -> str:
+def chances(images: int, drawn: int, *, regression: bool = False) -> str:
     """What a forger's chances are to pass, with that many of ``images`` drawn: a sentence.
+
+    Of a regression it tells the chance of one output alone, which may lie by however much.
 
     Whoever claims that k more images are right has to forge k predictions, or labels, which are all compared. The
     chance that none of them is drawn is hypergeometric. The manifest's digest decides what is drawn, and the forger
     makes the manifest: so the second part tells what is found even of one who has made very many.
     """
+    if regression:
+        missed_one = 1 - drawn / images
+        return f"one output that was forged, by however much, slips through with a chance of {missed_one:.2g}"
     missed = list(accumulate(range(images), lambda p, k: p * max(0, images - drawn - k) / (images - k), initial=1.0))
     point = -(-images // 100)
     hidden = next(k for k, chance in enumerate(missed) if chance * _TRIES < _SURE)

@@ -7,6 +7,7 @@ from typing import Any
 
 from hubpkg import assembly, manifest, package
 from hubpkg import report as reports
+from hubpkg.errors import HubpkgError
 
 
 def revise(
@@ -20,26 +21,32 @@ def revise(
 
     Args:
         folder: the package's.
-        contents: its manifest; of files and digests it may have the old ones.
+        contents: its manifest; of files it may have the old ones, and its digests are those that it was read with.
         report: told, in one line each, what is done.
         added: files by their names in the package.
         removed: names of files that it has no more.
 
     Raises:
-        HubpkgError: it would not verify; the package is as it was.
+        HubpkgError: it would not verify, or another process has changed it since it was read; it is as it was.
     """
     pages = {reports.path_of(each): each for each in (folder, folder.resolve())}
     folder = folder.resolve()  # a link's place is not the package's
-    before = (folder / manifest.NAME).read_bytes()
     with package.output(folder.parent, folder.name, report) as partial:
-        shutil.copytree(folder, partial)
-        for name in removed:
-            (partial / name).unlink()
-        for name, file in (added or {}).items():
-            shutil.copyfile(file, partial / name)
+        before = (folder / manifest.NAME).read_bytes()
+        there = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
+        for name, file in {**there, **(added or {})}.items():
+            if name not in removed:
+                (partial / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(file, partial / name)
         assembly.finish(partial, {key: value for key, value in contents.items() if key != "digests"})
+        after = (partial / manifest.NAME).read_bytes()
+        if after != before and manifest.parse(before, manifest.NAME)["digests"] != contents["digests"]:
+            raise HubpkgError(
+                f"{folder}: expected the package as it was when this began, found it changed by another hubpkg; run "
+                "the command again"
+            )
         package.put_in_place(partial, folder, report)
-    if (folder / manifest.NAME).read_bytes() == before:
+    if after == before:
         return
     for page, place in pages.items():
         if page.exists():

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hubpkg import replacement
 from hubpkg.errors import HubpkgError, SignatureError
 
 _KEYS = "an elliptic-curve key (prime256v1, secp384r1 or secp521r1) in PEM"
@@ -80,16 +81,13 @@ def sign(package: Path, credentials: Credentials) -> Path:
     # Git's files are a package's like any other: none may be added unseen.
     config.set_hashing_config(api.hashing.Config().set_ignored_paths(paths=[], ignore_git_paths=False))
     target = path_of(package)
-    partial = target.with_name(f".{target.name}.partial")
     try:
-        config.sign(package, partial)
-        partial.replace(target)
+        with replacement.of(target) as partial:
+            config.sign(package, partial)
     except OSError:
         raise
     except Exception as error:  # the libraries under Sigstore raise what they like
         raise HubpkgError(f"{package}: expected it to be signed, found {_told(error)}") from error
-    finally:
-        partial.unlink(missing_ok=True)
     return target
 
 

@@ -8,16 +8,21 @@ from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import quote, urlsplit
 
-from hubpkg import cache, transport
+from hubpkg import cache, replacement, transport
 from hubpkg.errors import FetchError, HubpkgError, IntegrityError
 from hubpkg.transport import Policy
 
 _BLOCK = 1 << 20
+_HINT = "boto3 takes endpoint and credentials from AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID and the like"
 _S3 = re.compile(r"s3://(?P<bucket>[a-z0-9][a-z0-9.-]+)(?:/(?P<prefix>[^?#]*))?")
 
 
+class _HiddenError(FetchError):
+    """A place does not say whether a file is there."""
+
+
 class Destination(Protocol):
-    """Where files can be put, and read back from.
+    """Where files can be put, and read back from; nothing that is there is ever written over, where the place can tell.
 
     Attributes:
         base: the URL that consumers reach the files below; None where it can't be told from the place alone.
@@ -32,7 +37,7 @@ class Destination(Protocol):
         """SHA-256 of what is at that place now; None where nothing is."""
 
     def put(self, file: str, path: Path) -> None:
-        """Put the file at ``path`` there, where nothing is."""
+        """Put the file at ``path`` there; if something is there by now, it stays, and that is no fault."""
 
 
 def destination(where: str, policy: Policy) -> Destination:
@@ -57,7 +62,10 @@ def send(path: Path, sha256: str, place: Destination) -> bool:
         IntegrityError: another file is there, which stays, or another is read back.
         HubpkgError: it can't be put or read there.
     """
-    found = place.digest(path.name)
+    try:
+        found = place.digest(path.name)
+    except _HiddenError:  # as a store answers whoever may not list it, where nothing is too: it is put on condition
+        found = None
     if found not in (None, sha256):
         raise IntegrityError(
             f"{place.name(path.name)}: expected nothing, or the file with sha256 {sha256}, found one with {found}, "
@@ -94,7 +102,15 @@ class _Folder:
 
     def put(self, file: str, path: Path) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
-        cache.deliver(path, self._folder / file)
+        target = self._folder / file
+        with replacement.beside(target) as partial:
+            cache.copy(path, partial)
+            try:
+                target.hardlink_to(partial)  # which fails if something is there by now
+            except FileExistsError:
+                return
+            except OSError:  # the file system has no links
+                partial.replace(target)
 
 
 class _Server:
@@ -137,6 +153,9 @@ class _Store:
             ) from None
         with self._told(where):
             self._client: Any = boto3.session.Session().client("s3")
+        self._conditional, self._hides = True, False
+        for step in ("PutObject", "CompleteMultipartUpload"):  # upload_fileobj takes no such argument
+            self._client.meta.events.register(f"before-parameter-build.s3.{step}", self._set_condition)
 
     def name(self, file: str) -> str:
         return f"s3://{self._bucket}/{self._prefix}{file}"
@@ -149,16 +168,36 @@ class _Store:
             try:
                 answer = self._client.get_object(Bucket=self._bucket, Key=self._prefix + file)
             except ClientError as error:
-                if error.response.get("Error", {}).get("Code") == "NoSuchKey":
+                if _code(error) == "NoSuchKey":
                     return None
+                if _code(error) == "AccessDenied":
+                    self._hides = True
+                    raise _HiddenError(_refused(self.name(file), error)) from None
                 raise
             for block in answer["Body"].iter_chunks(_BLOCK):
                 hasher.update(block)
         return hasher.hexdigest()
 
     def put(self, file: str, path: Path) -> None:
+        from botocore.exceptions import ClientError
+
         with self._told(self.name(file)):
-            self._client.upload_file(str(path), self._bucket, self._prefix + file)
+            try:
+                self._upload(file, path)
+            except ClientError as error:
+                if _code(error) == "NotImplemented" and not self._hides:  # a store that knows no conditions
+                    self._conditional = False
+                    self._upload(file, path)
+                elif _code(error) != "PreconditionFailed":
+                    raise
+
+    def _upload(self, file: str, path: Path) -> None:
+        with path.open("rb") as opened:
+            self._client.upload_fileobj(opened, self._bucket, self._prefix + file)
+
+    def _set_condition(self, params: dict[str, Any], **_: Any) -> None:
+        if self._conditional:
+            params["IfNoneMatch"] = "*"
 
     @contextmanager
     def _told(self, name: str) -> Iterator[None]:
@@ -166,15 +205,19 @@ class _Store:
         from boto3.exceptions import Boto3Error
         from botocore.exceptions import BotoCoreError, ClientError
 
-        hint = "boto3 takes endpoint and credentials from AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID and the like"
         try:
             yield
         except ClientError as error:
-            said = error.response.get("Error", {})
-            raise FetchError(
-                f"{name}: expected the store to take and give it, found {said.get('Code', 'an error')}: "
-                f"{said.get('Message') or 'no more is known'}; {hint}"
-            ) from None
+            raise FetchError(_refused(name, error)) from None
         except (Boto3Error, BotoCoreError, ValueError) as error:
             found = f"{type(error).__name__}: {error}"
-            raise FetchError(f"{name}: expected to reach the store, found {found}; {hint}") from None
+            raise FetchError(f"{name}: expected to reach the store, found {found}; {_HINT}") from None
+
+
+def _code(error: Any) -> str:
+    return str(error.response.get("Error", {}).get("Code", "an error"))
+
+
+def _refused(name: str, error: Any) -> str:
+    said = error.response.get("Error", {}).get("Message") or "no more is known"
+    return f"{name}: expected the store to take and give it, found {_code(error)}: {said}; {_HINT}"

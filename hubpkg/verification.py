@@ -84,7 +84,7 @@ def verify(package: Path) -> Verification:
         faults = tuple(Check("manifest", ok=False, detail=fault) for fault in error.faults)
         return Verification(package, faults, records)
     except HubpkgError as error:
-        return Verification(package, (Check("manifest", ok=False, detail=str(error)),), records)
+        return Verification(package, (Check("manifest", ok=False, detail=f"{error}{_inside(package)}"),), records)
     checks = [Check("manifest", ok=True, detail=f"{contents['uid']}, canonical, as its digests say")]
     steps: list[tuple[str, Callable[[Path, Mapping[str, Any]], str]]] = [
         ("files", partial(_check_files, records)),
@@ -112,6 +112,15 @@ def verify(package: Path) -> Verification:
         except OSError as error:
             checks.append(Check(name, ok=False, detail=_unreadable(error)))
     return Verification(package, tuple(checks), records)
+
+
+def _inside(folder: Path) -> str:
+    """What there is to say of the packages in ``folder``, which is none itself."""
+    found = sorted(path.parent for path in folder.glob(f"*/{manifest.NAME}"))
+    if not found:
+        return ""
+    which = f"{found[0]}, or all" if len(found) > 1 else str(found[0])
+    return f"; packages are in it: give {which}{f': {shlex.quote(str(folder))}/*/' if len(found) > 1 else ''}"
 
 
 def _unreadable(error: OSError) -> str:

@@ -3,11 +3,10 @@
 import json
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+import stopping
 import tiny
 from forging import reseal
 from handmade import git
@@ -21,9 +20,14 @@ CHINESE = "mshub_res/assets/publisher/2.10/tiny_digits_cn.md"
 BRANCH = "add-publisher-2.10-tiny_digits"
 
 
+def make(folder, **card):
+    """A package whose links do not lie under a name that leads nowhere."""
+    return tiny.make(folder, **{"asset_base_url": "https://localhost/assets/", **card})
+
+
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    return tiny.make(tmp_path_factory.mktemp("dist"))
+    return make(tmp_path_factory.mktemp("dist"))
 
 
 @pytest.fixture
@@ -135,7 +139,7 @@ def test_one_s_own_card_is_replaced_only_when_that_is_said(package, hub, tmp_pat
     publish(package, hub)
     git(hub, "merge", "--quiet", BRANCH)
     git(hub, "branch", "--delete", BRANCH)
-    newer = tiny.make(tmp_path / "newer", summary="Tiny classifies more images")
+    newer = make(tmp_path / "newer", summary="Tiny classifies more images")
     refused(newer, hub, "set another model-version in model.yaml.*--replace")
     publish(newer, hub, replace=True)
     assert "more images" in git(hub, "show", f"{BRANCH}:{CARD}")
@@ -158,6 +162,9 @@ def test_a_chinese_card_of_another_s_is_not_overwritten_either(package, hub):
 def test_a_branch_that_is_another_is_left_alone(package, hub):
     git(hub, "branch", BRANCH, "HEAD")
     refused(package, hub, f"expected no branch {BRANCH}.*git branch -D")
+    git(hub, "branch", "a/b")
+    for name, other in ((f"{BRANCH}/too", BRANCH), ("a", "a/b")):
+        refused(package, hub, f"expected no branch {other}, beside which git can't have {name}", branch=name)
     publish(package, hub, branch="mine")
     for name in ("../x", "a..b", "-x"):
         with pytest.raises(HubpkgError, match="--branch: expected a name that a branch may have"):
@@ -186,6 +193,13 @@ def test_a_checkout_of_something_else_is_refused(package, tmp_path):
         publish(package, tmp_path / "nowhere")
 
 
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give files away")
+def test_another_user_s_checkout_is_told_as_one(package, hub):
+    os.chown(hub, 1, 1)
+    with pytest.raises(HubpkgError, match=r"expected a checkout of your own, .* --add safe.directory /"):
+        publish(package, hub)
+
+
 @pytest.mark.parametrize(
     ("name", "found"),
     [
@@ -201,7 +215,18 @@ def test_names_that_collide_are_refused(package, hub, name, found):
 
 
 def test_what_the_hub_would_reject_is_refused(hub, tmp_path):
-    refused(tiny.make(tmp_path / "dist", train_dataset="no such dataset"), hub, "the hub would reject it")
+    refused(make(tmp_path / "dist", train_dataset="no such dataset"), hub, "the hub would reject it")
+
+
+@pytest.mark.parametrize("base", ["https://example.com/assets/", "https://models.example.org/", "https://a.invalid/"])
+def test_a_card_whose_links_lead_nowhere_is_refused(hub, tmp_path, base):
+    package = make(tmp_path / "dist", asset_base_url=base)
+    refused(
+        package, hub, f"below {base}, a name reserved for examples; upload them with --to.*build MODEL --asset-base"
+    )
+    with pytest.raises(HubpkgError, match=r"^--asset-base-url: expected links by which consumers reach the assets"):
+        publish(package, hub, to=str(tmp_path / "assets"))
+    assert not (tmp_path / "assets").exists()
 
 
 def test_a_package_that_does_not_verify_is_not_published(package, hub, hubpkg):
@@ -214,7 +239,7 @@ def test_a_package_that_does_not_verify_is_not_published(package, hub, hubpkg):
 
 
 def test_the_uid_leads_out_of_no_checkout(hub, tmp_path):
-    package = tiny.make(tmp_path / "dist")
+    package = make(tmp_path / "dist")
     contents = json.loads((package / "hubpkg.json").read_text())
     del contents["digests"]
     contents["uid"] = "../../x"
@@ -239,56 +264,29 @@ def test_a_repository_that_runs_hubpkg_in_a_hook_is_not_mistaken_for_the_hub(pac
     monkeypatch.undo()
 
 
-# Forks for each call of git a process that publishes, and is stopped just before that call.
 STOPPED = """
-import os, signal, sys, warnings
+import os, sys
 from pathlib import Path
+import stopping
 from hubpkg import publication, verification
 from hubpkg.lint import engine, rules
 from hubpkg.transport import Policy
 
-package, hub, number, step = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
+package, hub, number, every = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
 verification.verify(package), rules.rules()  # so that each process need not import what these do
 order = publication.Order(package, hub, None, False, None, None, Policy(), print)
-
-def stopped_before(count):
-    left = iter(range(count))
-    def hook(event, values):
-        if event == "subprocess.Popen" and next(left, None) is None:
-            os.kill(os.getpid(), number)
-    sys.addaudithook(hook)
-
-count = 0
-while True:
-    pid = os.fork()
-    if not pid:
-        stopped_before(count)
-        try:
-            publication.publish(order)
-        except KeyboardInterrupt:
-            os._exit(130)
-        os._exit(0)
-    if os.waitpid(pid, 0)[1] == 0:
-        break
+starts_git = lambda event, _: event == "subprocess.Popen"
+for count, done in stopping.everywhere(lambda: publication.publish(order), starts_git, number, every):
     branches = os.popen(f"git -C '{hub}' for-each-ref --format='%(refname)'").read().split()
-    assert branches == ["refs/heads/main"], (count, branches)
-    count += step
+    assert done or branches == ["refs/heads/main"], (count, branches)
 print(count)
 """
 
 
-@pytest.mark.parametrize(("number", "step"), [(2, 4), (9, 1)], ids=["interrupted", "killed"])
-def test_stopped_before_any_step_it_leaves_the_checkout_as_it_was(package, hub, number, step):
+@pytest.mark.parametrize(("number", "every"), [(2, 4), (9, 1)], ids=["interrupted", "killed"])
+def test_stopped_before_any_call_of_git_it_leaves_the_checkout_as_it_was(package, hub, number, every):
     before = state(hub)
-    done = subprocess.run(
-        [sys.executable, "-c", STOPPED, package, hub, str(number), str(step)],
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert int(done.stdout.splitlines()[-1]) > 15
+    assert int(stopping.run(STOPPED, package, hub, number, every)) > 15
     assert state(hub) == before  # the last one, which was not stopped, made the branch
     assert git(hub, "rev-parse", f"{BRANCH}^") == git(hub, "rev-parse", "main")
     assert git(hub, "fsck", "--strict", "--no-dangling") == ""
@@ -297,7 +295,7 @@ def test_stopped_before_any_step_it_leaves_the_checkout_as_it_was(package, hub, 
 def test_of_two_that_make_the_branch_at_once_one_makes_it(hub, monkeypatch):
     first, second = (checkout.Checkout(hub, BRANCH) for _ in range(2))
     tree = first.check({CARD: b"# T\n"}, "publisher", replace=False)
-    monkeypatch.setattr(second, "_tip", lambda: None)  # it looked before the first one had made it
+    monkeypatch.setattr(second, "_branches", dict)  # it looked before the first one had made it
     made = first.commit(tree, "first")
     with pytest.raises(HubpkgError, match="expected git update-ref to work"):
         second.commit(tree, "second, whose commit is another")

@@ -7,6 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import tiny
+
+from hubpkg.cli import main
 
 SMALL = "xcit_small"
 COMMANDS = ["build", "train", "evaluate", "benchmark", "verify"]
@@ -169,3 +172,18 @@ def test_an_interrupt_that_python_makes_another_error_of_or_loses_is_told_as_one
     )
     assert (done.returncode, done.stdout) == (130, "")
     assert done.stderr == "hubpkg: interrupted; finished stages are kept\n"
+
+
+def test_a_folder_of_packages_is_told_as_one(tmp_path, capsys):
+    dist = tmp_path / "dist"
+    first, second = (tiny.make(tmp_path / name) for name in "ab")
+    dist.mkdir()
+    first.rename(dist / "a")
+    assert main(["verify", str(dist)]) == 1
+    assert f"No such file or directory; packages are in it: give {dist}/a\n" in capsys.readouterr().out
+    second.rename(dist / "b")
+    assert main(["publish", str(dist), "--to", str(tmp_path / "to")]) == 1
+    assert f"; packages are in it: give {dist}/a, or all: {dist}/*/\n" in capsys.readouterr().err
+    (dist / "a.report.html").touch()  # which dist/* takes in
+    assert main(["verify", str(dist / "a.report.html")]) == 2
+    assert f"expected a package's folder, found a file; folders are {dist}/*/\n" in capsys.readouterr().err

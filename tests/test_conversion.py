@@ -13,12 +13,13 @@ from safetensors.numpy import load_file, save_file
 
 from hubpkg import checkpoint, conversion, spec
 from hubpkg.errors import CheckpointError, HubpkgError
-from hubpkg.runtime import engines, foreign
+from hubpkg.runtime import engines, foreign, framework
 
 ROOT = Path(__file__).parents[1]
 MODEL = ROOT / "models" / "xcit_tiny_12_p16_224"
+IMAGES = {"in_channels": 1, "image_size": 32}
 # timm's network of this kind with width 16, one block of each kind and random weights, and the logits that it gives
-# for foreign.images(2, 1, 32); made by timm 1.0.31 with torch 2.14.1.
+# for engines.drawn(IMAGES, 2); made by timm 1.0.31 with torch 2.14.1.
 RANDOM = ROOT / "tests" / "data" / "xcit_width_16.safetensors"
 
 
@@ -44,7 +45,7 @@ def test_timm_s_weights_give_timm_s_logits(network_class, names):
     network = network_class(**sizes, **names.arguments)
     assert foreign.faults(arrays, plan, network) == []
     checkpoint.put(network, foreign.parameters(arrays), RANDOM)
-    batch = foreign.images(2, 1, 32)
+    batch = engines.drawn(IMAGES, 2)
     found = engines.run_network(network.set_train(False), batch)
     np.testing.assert_allclose(found, expected, atol=1e-5)
     assert np.abs(engines.run_network(network, batch[::-1].copy()) - expected).max() > 1e-2
@@ -128,6 +129,30 @@ def convert(models, theirs, monkeypatch, tmp_path):
         return tmp_path / out
 
     return run
+
+
+def test_another_file_that_is_there_stays(convert, tmp_path):
+    out = convert(lambda _: None)
+    made = out.read_bytes()
+    assert convert(lambda _: None).read_bytes() == made  # which is there already
+    with pytest.raises(HubpkgError, match=r"ours\.ckpt: expected no file, or this checkpoint, found another; move it"):
+        convert(lambda w: w["head.bias"].__setitem__(0, 7))
+    assert out.read_bytes() == made
+    (tmp_path / "folder.ckpt").mkdir()
+    with pytest.raises(HubpkgError, match=r"--out: expected no file, or a checkpoint, found something else at "):
+        convert(lambda _: None, "folder.ckpt")
+    assert {path.name for path in tmp_path.iterdir()} == {"ours.ckpt", "folder.ckpt", "changed.safetensors"}
+
+
+def test_a_checkpoint_that_can_t_be_written_leaves_nothing(convert, tmp_path, monkeypatch):
+    def save(_, name):
+        Path(name).with_suffix(".tmp").write_bytes(b"what MindSpore leaves on a full disk")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(framework.load(), "save_checkpoint", save)
+    with pytest.raises(CheckpointError, match=r"/ours\.ckpt: expected to write a checkpoint, found: .* No space left"):
+        convert(lambda _: None)
+    assert [path.name for path in tmp_path.iterdir()] == ["changed.safetensors"]
 
 
 def test_half_precision_becomes_float32(convert):

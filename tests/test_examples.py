@@ -1,6 +1,7 @@
 """The worked examples: packages of models that hubpkg does not know."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -60,6 +61,14 @@ def details(capsys, package, *options):
     return {check["name"]: check["detail"] for check in checks}
 
 
+def exported(capsys, package):
+    """The manifest of the package after its weights were added in every format."""
+    run(capsys, "export", package)
+    contents = manifest.read(package / manifest.NAME)
+    assert [entry["format"] for entry in contents["exports"]] == ["onnx", "mindir", "safetensors"]
+    return contents
+
+
 def test_a_text_classifier_has_accuracy_and_f1(capsys):
     result, package, contents = built(capsys, "sentiment_bag")
     assert result["metrics"].keys() == {"top1", "F1score"}
@@ -75,7 +84,11 @@ def test_a_text_classifier_has_accuracy_and_f1(capsys):
     assert "image" not in text
     static = details(capsys, package)["evaluation"]
     assert static.endswith("sentiment_bag_data.py computed it: verify --rerun runs that again")
+    contents = exported(capsys, package)
+    text = Path(result["card"]).read_text(encoding="utf-8")
+    assert text.count("for one sample at a time. Loaded back, it gave MindSpore's logits on 8 random samples") == 2
     again = details(capsys, package, "--rerun")
+    assert "logits within " in again["exported"]
     assert again["metrics"].startswith(f"F1score {found['value']:g}, computed again by sentiment_bag_data.py")
     assert again["rerun"].startswith("200 samples evaluated again")
     forged = {**found, "value": found["value"] + 1}
@@ -106,7 +119,12 @@ def test_a_regression_has_its_error_and_an_interval(capsys):
     assert "- MAE: less is better; of 89 samples: a fifth of the 442 patients, fixed by a seed; computed by" in text
     assert "acc@" not in text
     assert "`hubpkg verify` computes it again, MAE with `--rerun`." in text
+    exported(capsys, package)
+    text = Path(result["card"]).read_text(encoding="utf-8")
+    told = r"it gave MindSpore's outputs on 8 random samples, within \S+, above 1 as a share of them\."
+    assert len(re.findall(told, text)) == 3
     again = details(capsys, package, "--rerun")
+    assert "outputs within " in again["exported"]
     assert "89 samples evaluated again" in again["rerun"]
     assert "the largest change of an output is" in again["rerun"]
     bom = json.loads((package / "evidence" / "bom.cdx.json").read_text())["metadata"]["component"]["modelCard"]

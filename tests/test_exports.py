@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -9,12 +10,15 @@ import numpy as np
 import pytest
 import tiny
 import yaml
-from forging import read_manifest, reseal
+from forging import read_manifest, remake, reseal
 
 import hubpkg as package_of_hubpkg
 from hubpkg import assets, card, cards, exporter, exports, manifest, revision, verification
+from hubpkg.cli import main
 from hubpkg.errors import EngineError, HubpkgError, IntegrityError
-from hubpkg.runtime import exporting, foreign
+from hubpkg.runtime import engines, exporting
+
+IMAGES = {"in_channels": 1, "image_size": 32}
 
 
 @pytest.fixture(scope="module")
@@ -48,10 +52,10 @@ def test_the_files_give_the_logits_of_the_package(exported):
     folder, result = exported
     files = {entry["format"]: str(folder / entry["file"]) for entry in result["exports"]}
     network = package_of_hubpkg.load(folder)
-    image = foreign.images(1, 1, 32)
+    image = engines.drawn(IMAGES, 1)
     session = onnxruntime.InferenceSession(files["onnx"], providers=["CPUExecutionProvider"])
     (found,) = session.run(None, {session.get_inputs()[0].name: image})
-    np.testing.assert_allclose(found, exporting.engines.run_network(network, image), atol=1e-5)
+    np.testing.assert_allclose(found, engines.run_network(network, image), atol=1e-5)
     weights = load_file(files["safetensors"])
     assert weights.keys() == network.parameters_dict().keys()
     for name, parameter in network.parameters_dict().items():
@@ -111,8 +115,9 @@ def as_listed(file, kind):
         (lambda listed: listed[0].update(file="tiny.onnx"), "exports.0.file: expected tiny-"),
         (lambda listed: listed[0].update(format="mindir"), "exports.0.file: expected tiny-"),
         (lambda listed: listed.append(listed[0]), "exports: expected onnx once, found it twice"),
+        (lambda listed: listed[0]["compared"].update(images=9), "exports.0.compared.images: expected 8, found 9"),
     ],
-    ids=["digest", "name", "format", "twice"],
+    ids=["digest", "name", "format", "twice", "count"],
 )
 def test_a_manifest_that_lists_another_export_is_found(package, change, told):
     contents = read_manifest(package)
@@ -120,6 +125,56 @@ def test_a_manifest_that_lists_another_export_is_found(package, change, told):
     reseal(package, contents)
     checks = verification.verify(package).checks
     assert any(told in check.detail for check in checks if check.name == "exports" and not check.ok)
+
+
+def test_an_export_of_another_network_is_found_by_a_rerun_and_by_it_alone(
+    exported, shared_cache, tmp_path, monkeypatch, capsys
+):
+    import onnx
+
+    monkeypatch.setenv("HUBPKG_CACHE", str(shared_cache))
+    folder = Path(shutil.copytree(exported[0], tmp_path / exported[0].name))
+    contents = read_manifest(folder)
+    listed, *others = contents["exports"]
+    for other in others:
+        (folder / other["file"]).unlink()
+    contents["exports"] = [listed]
+    model = onnx.load(folder / listed["file"])
+    for tensor in model.graph.initializer:  # to the same shapes, other weights
+        values = onnx.numpy_helper.to_array(tensor)
+        if values.dtype == np.float32:
+            tensor.CopyFrom(onnx.numpy_helper.from_array(values * np.float32(1.1), tensor.name))
+    (folder / listed["file"]).unlink()
+    onnx.save(model, folder / "forged.onnx")
+    sha256 = manifest.record(folder / "forged.onnx").sha256
+    listed |= {"file": f"xcit_small-{sha256[:8]}.onnx", "sha256": sha256}
+    (folder / "forged.onnx").rename(folder / listed["file"])
+    remake(folder, contents)  # static checks hold
+    assert main(["verify", "--rerun", "--sample", "1", "--engine", "mindspore", str(folder)]) == 1
+    (line,) = (line for line in capsys.readouterr().out.splitlines() if "FAIL" in line)
+    expected = (
+        rf"  FAIL exported: {listed['file']}: expected MindSpore's logits within 0\.0001 and the same top-1, found "
+    )
+    assert re.match(expected, line)
+
+
+def test_an_export_that_is_right_on_the_inputs_which_all_know_is_found(exported, monkeypatch):
+    folder, _ = exported
+    network = package_of_hubpkg.load(folder)
+    known = {one.tobytes(): engines.run_network(network, one[None]) for one in engines.drawn(IMAGES, 8)}
+    none = np.zeros((1, 10), np.float32)
+    monkeypatch.setattr(exporting, "loaded", lambda *_: lambda batch: known.get(batch[0].tobytes(), none))
+    for ok, told in exporter.again(folder, read_manifest(folder), lambda: network, "CPU"):
+        assert not ok
+        assert "expected MindSpore's logits within 0.001 " in told
+
+
+def test_a_format_that_nothing_here_can_load_is_said_not_to_be_checked(package, monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    (found,) = exporter.again(package, read_manifest(package), None, "CPU")
+    assert re.fullmatch(
+        r"tiny-\w{8}\.onnx: NOT CHECKED: expected onnxruntime, .* install 'hubpkg\[onnxruntime\]'", found[1]
+    )
 
 
 def test_one_more_format_leaves_the_others_and_unpublishes_the_package(small_package, tmp_path):
@@ -180,6 +235,16 @@ def test_a_package_that_was_being_replaced_is_put_back(package, hubpkg, tmp_path
     assert "expected a checkout of the hub" in done.stderr
     assert "put back, as it was before hubpkg was killed" in done.stderr
     assert verification.verify(package).ok
+
+
+def test_what_another_process_has_changed_meanwhile_is_not_lost(package):
+    read = manifest.read(package / manifest.NAME)
+    revision.revise(package, {**read, "published": True}, print)
+    revision.revise(package, {**read, "published": True}, print)  # as two would who do the same
+    with pytest.raises(HubpkgError, match="found it changed by another hubpkg; run the command again"):
+        revision.revise(package, {**read, "exports": []}, print)
+    assert verification.verify(package).ok
+    assert read_manifest(package)["published"]
 
 
 def test_a_revision_that_would_not_verify_leaves_the_package_as_it_was(package):

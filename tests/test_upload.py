@@ -7,8 +7,6 @@ import os
 import re
 import shutil
 import socket
-import subprocess
-import sys
 import threading
 import time
 from contextlib import contextmanager
@@ -18,6 +16,7 @@ from pathlib import Path
 
 import loopback
 import pytest
+import stopping
 import tiny
 from handmade import served, serving
 
@@ -285,6 +284,75 @@ def test_a_store_gets_the_file_once(asset, bucket):
         send(asset, "s3://assets")
 
 
+@pytest.fixture(params=[1, 9 << 20], ids=["whole", "in parts"])
+def place_of(request, bucket, tmp_path):
+    """Makes a place of a kind where another's file is by now; and the file that was to be put there."""
+    path = tmp_path / "file.ckpt"
+    path.write_bytes(bytes(request.param))
+
+    def make(kind):
+        if kind == "folder":
+            (tmp_path / "to").mkdir()
+            (tmp_path / "to" / path.name).write_bytes(b"other")
+            return upload.destination(str(tmp_path / "to"), QUICK)
+        bucket.put_object(Bucket="assets", Key=path.name, Body=b"other")
+        return upload.destination("s3://assets", QUICK)
+
+    return make, path
+
+
+@pytest.mark.parametrize("kind", ["folder", "store"])
+def test_what_another_publisher_has_put_there_meanwhile_stays(place_of, kind, monkeypatch):
+    make, path = place_of
+    place = make(kind)
+    digest = place.digest
+    looked = iter([None])  # at first nothing was there
+    monkeypatch.setattr(place, "digest", lambda file: next(looked, digest(file)))
+    with pytest.raises(IntegrityError, match="to be read back, found "):
+        upload.send(path, manifest.record(path).sha256, place)
+    assert digest(path.name) == hashlib.sha256(b"other").hexdigest()
+
+
+def answer(place, event, status, code, *, when=lambda _: True):
+    """Let the store answer requests of one kind so, where ``when`` says so of them."""
+    from botocore.awsrequest import AWSResponse
+
+    def answered(params, **_):
+        if not when(params):
+            return None
+        said = {"Error": {"Code": code, "Message": "..."}, "ResponseMetadata": {"HTTPStatusCode": status}}
+        return AWSResponse("", status, {}, None), said
+
+    place._client.meta.events.register(f"before-call.s3.{event}", answered)  # noqa: SLF001 - no server here says so
+
+
+@pytest.mark.usefixtures("bucket")
+def test_a_store_that_may_not_be_listed_is_believed_when_it_gives_the_file_back(asset):
+    place = upload.destination("s3://assets/x", QUICK)
+    looked = iter([True])  # Amazon's says AccessDenied for NoSuchKey to whoever has no right to list
+    answer(place, "GetObject", 403, "AccessDenied", when=lambda _: next(looked, False))
+    assert upload.send(asset, SHA256, place)
+    assert not upload.send(asset, SHA256, place)
+    looked = iter([True])
+    assert upload.send(asset, SHA256, place)  # it was there, was not written over, and is the same
+    looked = iter([True, True])
+    with pytest.raises(FetchError, match=r"s3://assets/x/net-12345678.ckpt: .*found AccessDenied"):
+        upload.send(asset, SHA256, place)
+
+
+def test_a_store_that_knows_no_conditions_gets_the_file_where_it_says_that_nothing_is(asset, bucket):
+    place = upload.destination("s3://assets", QUICK)
+    answer(place, "PutObject", 501, "NotImplemented", when=lambda params: "If-None-Match" in params["headers"])
+    assert upload.send(asset, SHA256, place)
+    bucket.delete_object(Bucket="assets", Key=asset.name)
+    place = upload.destination("s3://assets", QUICK)
+    answer(place, "PutObject", 501, "NotImplemented", when=lambda params: "If-None-Match" in params["headers"])
+    answer(place, "GetObject", 403, "AccessDenied")
+    with pytest.raises(FetchError, match="found NotImplemented"):
+        upload.send(asset, SHA256, place)
+    assert not bucket.list_objects_v2(Bucket="assets").get("Contents")
+
+
 def test_a_store_gets_a_large_file_in_parts(bucket, tmp_path):
     path = tmp_path / "large.ckpt"
     path.write_bytes(bytes(9 << 20))  # boto3 sends more than 8 MiB in parts
@@ -390,9 +458,23 @@ def test_a_package_that_is_reached_by_a_link_is_replaced_in_its_own_place(packag
     assert contents(package)["published"]
 
 
+def test_where_the_package_can_t_be_replaced_nothing_is_sent(package, tmp_path, monkeypatch):
+    mkdir = Path.mkdir
+
+    def deny(path, *arguments, **options):  # root may write to any folder
+        if path.parent == package.parent:
+            raise PermissionError(13, "Permission denied", str(path))
+        mkdir(path, *arguments, **options)
+
+    monkeypatch.setattr(Path, "mkdir", deny)
+    with pytest.raises(HubpkgError, match=rf"{package.parent}: expected a folder that can be written, found: Perm"):
+        publish(package, tmp_path / "assets", "https://localhost/assets/")
+    assert not (tmp_path / "assets").exists()
+
+
 def test_publishing_needs_the_network(package):
     with pytest.raises(FetchError, match="unset HUBPKG_OFFLINE"):
-        publish(package, "https://example.com/a/", policy=Policy(offline=True))
+        publish(package, "https://localhost/a/", policy=Policy(offline=True))
 
 
 @pytest.mark.parametrize(
@@ -414,10 +496,10 @@ def test_a_package_that_was_not_there_is_told(hubpkg, tmp_path):
     assert (done.returncode, shutil.os.listdir(tmp_path)) == (2, [])
 
 
-# Forks for each change that publishing makes to files a process that is killed just before it.
 KILLED = """
-import os, signal, sys
+import sys
 from pathlib import Path
+import stopping
 from hubpkg import publication, revision, verification
 from hubpkg.transport import Policy
 
@@ -426,46 +508,29 @@ order = publication.Order(package, None, None, False, to, base, Policy(), lambda
 was = (package / "hubpkg.json").read_bytes()
 verification.verify(package)  # so that no process need import what it does
 
-def killed_before(count):
-    left = iter(range(count))
-    def hook(event, values):
-        changes = event in {"os.rename", "os.mkdir", "os.remove", "os.rmdir"}
-        if (changes or event == "open" and "w" in str(values[1])) and next(left, None) is None:
-            os.kill(os.getpid(), signal.SIGKILL)
-    sys.addaudithook(hook)
+def changes_files(event, values):
+    writes = event == "open" and set(str(values[1])) & set("wx")
+    return writes or event in {"os.rename", "os.link", "os.mkdir", "os.remove", "os.rmdir"}
 
-count = 0
-while True:
-    pid = os.fork()
-    if not pid:
-        killed_before(count)
-        revision.recover(package, print)
-        publication.publish(order)
-        os._exit(0)
-    status = os.waitpid(pid, 0)[1]
+def publish():
+    revision.recover(package, print)
+    publication.publish(order)
+
+for count, done in stopping.everywhere(publish, changes_files):
     revision.recover(package, lambda _: None)
     assert verification.verify(package).ok, count
     now = (package / "hubpkg.json").read_bytes()
-    if status == 0:
-        break
-    assert now == was or b'"published":true' in now
-    count += 1
-assert b'"published":true' in now
+    assert b'"published":true' in now or (now == was and not done)
 print(count, *sorted(path.name for path in package.parent.iterdir()))
 """
 
 
 def test_killed_before_any_change_to_files_the_package_is_whole_and_the_next_run_goes_on(package, tmp_path):
     with served(tmp_path) as (url, _):
-        done = subprocess.run(
-            [sys.executable, "-c", KILLED, package, tmp_path / "assets", f"{url}/assets/"],
-            env={**os.environ, "HUBPKG_CACHE": str(tmp_path / "cache")},
-            capture_output=True,
-            text=True,
-            check=False,
+        told = stopping.run(
+            KILLED, package, tmp_path / "assets", f"{url}/assets/", HUBPKG_CACHE=str(tmp_path / "cache")
         )
-    assert done.returncode == 0, done.stderr
-    count, *left = done.stdout.split()
+    count, *left = told.split()
     assert int(count) > 20
     assert [name for name in left if not name.startswith(".hubpkg-")] == [package.name]  # where it tries to write
 

@@ -12,6 +12,7 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
+from hubpkg import replacement
 from hubpkg.errors import HubpkgError
 from hubpkg.lint.configuration import Configuration
 from hubpkg.lint.rules import Edit, Finding, Fix, Options, Rule, Severity
@@ -233,20 +234,11 @@ def write(fixed: Fixed) -> None:
     path = Path(fixed.before.path).resolve()  # of a symbolic link, the file
     if path.read_bytes() != fixed.before.data:
         raise HubpkgError(f"{fixed.before.path}: expected it as it was read, found it changed; run the command again")
-    import tempfile
-
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:64]}.")
-    try:
-        with open(descriptor, "wb") as file:  # noqa: PTH123 - a descriptor has no path
-            os.fchmod(descriptor, stat.S_IMODE(path.stat().st_mode))
-            file.write(fixed.after.data)
-            file.flush()
-            os.fsync(descriptor)
-        Path(name).replace(path)
-    except BaseException:
-        with suppress(OSError):
-            Path(name).unlink()
-        raise
+    with replacement.of(path) as partial, partial.open("xb") as file:
+        os.fchmod(file.fileno(), stat.S_IMODE(path.stat().st_mode))
+        file.write(fixed.after.data)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def count_by_rule(reports: Iterable[Report]) -> dict[str, list[Report]]:

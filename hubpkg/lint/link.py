@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 from hubpkg.lint import figures
 from hubpkg.lint.rules import ERROR, WARNING, Finding, Options, quote, replace, rule
@@ -23,7 +23,8 @@ _REPOSITORY = re.compile(
 _MOVING = frozenset(
     ("master", "main", "head", "dev", "develop", "development", "trunk", "latest", "nightly", "default")
 )
-_RESERVED = ("example.com", "example.org", "example.net")  # what stands there until a publisher has a repository
+# Names that are reserved for examples (RFC 2606, RFC 6761): what stands there until a publisher has a place.
+_RESERVED = ("example.com", "example.org", "example.net", "example", "test", "invalid")
 _ANCHOR = re.compile(r"<[a-zA-Z][^<>]*?\b(?:id|name)[ \t]*=[ \t]*[\"']?([^\"'\s<>]+)")
 # Headings in HTML, lists and quotes have names too.
 _OTHER_HEADING = re.compile(
@@ -51,6 +52,15 @@ def _has_unusual_link(card: Card) -> bool:
     if _UNUSUAL_LINK.search(text, card.body_start) or "]:" in text:
         return True
     return text.find("<", card.body_start) >= 0 and bool(_UNUSUAL_ATTRIBUTE.search(text, card.body_start))
+
+
+def is_placeholder(url: str) -> bool:
+    """Whether ``url`` lies under a name that is reserved for examples, and so leads nowhere."""
+    try:
+        host = (urlsplit(url).hostname or "").rstrip(".")
+    except ValueError:
+        return False
+    return any(host == name or host.endswith(f".{name}") for name in _RESERVED)
 
 
 def _link(card: Card) -> Value | None:
@@ -101,7 +111,7 @@ def repo_link_moving_branch(card: Card) -> Iterator[Finding]:
     """
     value = _link(card)
     match = _REPOSITORY.match(value.link) if value is not None else None
-    if value is None or match is None or match["host"] in _RESERVED:
+    if value is None or match is None or is_placeholder(value.link):
         return
     branch = match["branch"]
     if branch is None:

@@ -12,6 +12,8 @@ from http import HTTPStatus
 from pathlib import Path
 from urllib.parse import urldefrag, urlsplit
 
+from hubpkg import replacement
+from hubpkg.lint import link
 from hubpkg.lint.rules import ERROR, Finding, Fix, Options, replace, rule
 from hubpkg.lint.source import Card
 from hubpkg.lint.values import Value
@@ -20,8 +22,6 @@ _HOSTS_AT_ONCE = 8
 _PAUSE_SECONDS = 0.1  # between two requests to one host
 _FRESH_SECONDS = 86_400.0  # how long a link that answered is not asked again
 _FIRST_DIGITS = 8  # of a digest that was cut short
-# Names that are reserved for examples (RFC 2606, RFC 6761) and lead nowhere.
-_RESERVED = ("example.com", "example.org", "example.net", "example", "test", "invalid")
 _GONE = frozenset((HTTPStatus.NOT_FOUND, HTTPStatus.GONE))
 
 
@@ -59,16 +59,14 @@ def _links(card: Card) -> Iterator[tuple[str, int, int]]:
         values += [field.value for name in ("asset-link", "asset-mirrors") if (field := entry.get(name))]
     for value in (item for whole in values for item in (whole.items or [whole])):
         yield from _web(value.link, value.link_start, value.link_start + len(value.link))
-    for link in card.links:
-        yield from _web(link.url, link.start, link.end)
+    for each in card.links:
+        yield from _web(each.url, each.start, each.end)
 
 
 def _web(url: str, start: int, end: int) -> Iterator[tuple[str, int, int]]:
-    if url.lower().startswith(("http://", "https://")):
+    if url.lower().startswith(("http://", "https://")) and not link.is_placeholder(url):
         with suppress(ValueError):
-            host = (urlsplit(url).hostname or "").rstrip(".")
-            if not any(host == name or host.endswith(f".{name}") for name in _RESERVED):
-                yield urldefrag(url).url, start, end
+            yield urldefrag(url).url, start, end
 
 
 def check_links(urls: Iterable[str], *, public_only: bool = True) -> dict[str, str]:
@@ -165,9 +163,7 @@ class _Answers:
         fresh = {url: asked for url, asked in sorted(self._times.items()) if self.answered(url)}
         with suppress(OSError):  # a cache that can't be written costs time, and nothing else
             self._file.parent.mkdir(parents=True, exist_ok=True)
-            partial = self._file.with_name(f"{self._file.name}.{os.getpid()}")
-            partial.write_text(json.dumps(fresh, indent=0), encoding="utf-8")
-            partial.replace(self._file)
+            replacement.write(self._file, json.dumps(fresh, indent=0).encode())
 
 
 @rule("A901", "asset-digest-mismatch", ERROR, fixable=True)

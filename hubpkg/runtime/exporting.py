@@ -1,7 +1,7 @@
 """A network in other formats: written, loaded back and run."""
 
 import importlib.util
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,27 +9,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hubpkg import checkpoint
-from hubpkg.errors import EngineError, HubpkgError
+from hubpkg.errors import EngineError
 from hubpkg.exports import MINDIR, ONNX
 from hubpkg.runtime import engines, foreign, framework
 
-Array = NDArray[np.float32]
+Array = NDArray[Any]
 
 
-def check(formats: Sequence[str]) -> None:
-    """Say, before the work begins, what is missing to load a format back.
-
-    Raises:
-        HubpkgError: it is not installed.
-    """
-    if ONNX in formats and importlib.util.find_spec("onnxruntime") is None:
-        raise HubpkgError(
-            "--format onnx: expected onnxruntime, to load it back, found none; install 'hubpkg[onnxruntime]'"
-        )
+def lacking(kind: str) -> str | None:
+    """What is not installed that loading a file of the format ``kind`` needs, in a sentence; None if nothing."""
+    if kind == ONNX and importlib.util.find_spec("onnxruntime") is None:
+        return "expected onnxruntime, to load it back, found none; install 'hubpkg[onnxruntime]'"
+    return None
 
 
 def write(network: Any, kind: str, batch: Array, file: Path) -> None:
-    """Write ``network``, which must not have been exported before, for images of the shape of ``batch``.
+    """Write ``network``, which must not have been exported before, for inputs of the shape of ``batch``.
 
     Raises:
         EngineError: it has an operator that MindSpore can't export.
@@ -49,13 +44,16 @@ def write(network: Any, kind: str, batch: Array, file: Path) -> None:
         from safetensors.numpy import save_file
 
         save_file({name: parameter.asnumpy() for name, parameter in network.parameters_dict().items()}, file)
-    if not file.is_file():  # a network of more than a gigabyte is put into several
-        raise EngineError(f"expected one file of the format {kind}, found none or several; the network is too large")
+    if not file.is_file():
+        raise EngineError(
+            f"expected one file {file}, found none; is that disk full, or the network of more than a gigabyte, which "
+            "MindSpore puts into several?"
+        )
     file.chmod(0o644)  # MindSpore lets its owner alone read a MINDIR
 
 
 def loaded(file: Path, kind: str, network: Callable[[], Any]) -> Callable[[Array], Array]:
-    """What gives logits of images by the network in ``file``; ``network`` makes a new one, for weights alone."""
+    """What gives outputs for inputs by the network in ``file``; ``network`` makes a new one, for weights alone."""
     if kind == ONNX:
         import onnxruntime
 

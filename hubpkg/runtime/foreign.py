@@ -116,11 +116,6 @@ def parameters(arrays: Mapping[str, Array]) -> dict[str, Any]:
         return {name: mindspore.Parameter(mindspore.Tensor(value), name=name) for name, value in arrays.items()}
 
 
-def images(count: int, channels: int, size: int) -> Array:
-    """Random images, of shape (count, channels, size, size), in float32; the same ones each time."""
-    return np.random.default_rng(0).standard_normal((count, channels, size, size)).astype(np.float32)
-
-
 def reference_logits(name: str, weights: Mapping[str, Array], classes: int, batch: Array) -> Array | None:
     """The logits that timm's network ``name`` gives with these weights; None where torch or timm is not installed.
 

@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from hubpkg import cache
+from hubpkg import cache, replacement
 from hubpkg.progress import track
 from hubpkg.runtime.datasets.images import Images
 
@@ -63,11 +63,9 @@ def _kept(kept: Path) -> Survey | None:
 
 
 def _keep(found: Survey, kept: Path) -> None:
-    partial = kept.with_suffix(f".{os.getpid()}.partial")
     with cache.writing():
         kept.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(json.dumps(asdict(found)), encoding="utf-8")
-        partial.replace(kept)
+        replacement.write(kept, json.dumps(asdict(found)).encode())
 
 
 def _state(images: Images, now: float) -> tuple[str, bool]:
