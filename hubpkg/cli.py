@@ -312,31 +312,33 @@ def _verify(options: argparse.Namespace) -> int:
     for path in packages:
         _expect_folder(path)
     fetching = _policy(options) if options.online else None
-    results = []
-    for path in packages:
-        result = verification.verify(path)
-        if policy is not None:
-            from hubpkg import signers
+    results: list[verification.Verification] = []
+    try:
+        for path in packages:
+            result = verification.verify(path)
+            if policy is not None:
+                from hubpkg import signers
 
-            result = signers.verify(result, policy)
-        if options.rerun and result.ok:
-            from hubpkg import rerun
+                result = signers.verify(result, policy)
+            if options.rerun and result.ok:
+                from hubpkg import rerun
 
-            given = (options.data_dir, options.device, options.engine, options.skip_damaged, options.sample)
-            where = rerun.Where(*given, printing.say)
-            result = rerun.verify(result, where)
-        if fetching is not None and result.ok:
-            from hubpkg import assets
+                given = (options.data_dir, options.device, options.engine, options.skip_damaged, options.sample)
+                where = rerun.Where(*given, printing.say)
+                result = rerun.verify(result, where)
+            if fetching is not None and result.ok:
+                from hubpkg import assets
 
-            result = assets.verify(result, fetching)
-        results.append(result)
-        if not options.json:
-            print(f"{path}: {'verified' if result.ok else 'NOT VERIFIED'}")
-            for check in result.checks:
-                print(f"  {'ok  ' if check.ok else 'FAIL'} {check.name}: {check.detail}")
-    if options.json:
-        documents = [result.as_json() for result in results]
-        printing.document(documents[0] if len(documents) == 1 else documents)
+                result = assets.verify(result, fetching)
+            results.append(result)
+            if not options.json:
+                print(f"{path}: {'verified' if result.ok else 'NOT VERIFIED'}")
+                for check in result.checks:
+                    print(f"  {'ok  ' if check.ok else 'FAIL'} {check.name}: {check.detail}")
+    finally:  # what was found of those before one that can't be verified here
+        if options.json and results:
+            documents = [result.as_json() for result in results]
+            printing.document(documents[0] if len(packages) == 1 else documents)
     return 0 if all(result.ok for result in results) else _FINDING
 
 

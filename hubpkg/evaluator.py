@@ -86,21 +86,15 @@ def _measure_here(job: Job, weights: Path, target: Path) -> dict[str, Any]:
 def _measure_in_workers(job: Job, weights: Path, target: Path) -> dict[str, Any]:
     from hubpkg.runtime import workers
 
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".workers-") as out:
-        options: dict[str, Any] = {
-            "--dataset": job.spec.dataset,
-            "--checkpoint": weights.absolute(),
-            "--out": out,
-            "--engine": job.engine,
-            "--data-dir": job.data_dir,
-            "--device": job.device,
-            "--batch-size": job.batch_size,
-        }
-        given = [f"{key}={value}" for key, value in options.items() if value is not None]
-        given += ["--skip-damaged"] if job.skip_damaged else []
-        given += [f"--set={key}={value}" for key, value in job.spec.settings.items()]
-        workers.launch(job.workers, job.msrun, ["evaluate", job.spec.name, *given], job.report)
-        Path(out, f"{job.spec.package_name}.predictions.csv").replace(target)
+    place = cache.folder() / "evaluation"
+    with cache.writing():
+        place.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=place, prefix="workers-") as out:
+        given = [*job.worker_arguments(out), f"--checkpoint={weights.absolute()}"]
+        options = {"--engine": job.engine, "--batch-size": job.batch_size}
+        given += [f"{key}={value}" for key, value in options.items() if value is not None]
+        workers.launch(job.workers, job.msrun, ["evaluate", *given], job.report)
+        cache.deliver(Path(out, f"{job.spec.package_name}.predictions.csv"), target)
         result = json.loads(Path(out, f"{job.spec.package_name}.evaluation.json").read_text(encoding="utf-8"))
     predictions.Journal(result["journal"]).remove()
     keys = ("journal", "images_per_second", "resumed", "workers", "engine", "engine_facts")

@@ -7,7 +7,18 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from hubpkg import checkpoint, entrypoint, evaluation, manifest, performance, predictions, randaugment, recipe
+from hubpkg import (
+    checkpoint,
+    entrypoint,
+    evaluation,
+    manifest,
+    performance,
+    predictions,
+    randaugment,
+    recipe,
+    spec,
+    trained,
+)
 from hubpkg.errors import HubpkgError
 from hubpkg.spec import ModelSpec
 
@@ -55,6 +66,13 @@ class Job:
     def inputs(self) -> Mapping[str, Any]:
         """What the results of the stages that read the test images depend on."""
         return {**self.base, "data": {"test": self.test.as_json()}}
+
+    def worker_arguments(self, out: str) -> list[str]:
+        """What tells a worker's command of the same job; it leaves its results in the folder ``out``."""
+        options = {"--dataset": self.spec.dataset, "--out": out, "--data-dir": self.data_dir, "--device": self.device}
+        given = [f"{key}={value}" for key, value in options.items() if value is not None]
+        given += ["--skip-damaged"] if self.skip_damaged else []
+        return [self.spec.name, *given, *(f"--set={key}={value}" for key, value in self.spec.settings.items())]
 
     @cached_property
     def extension(self) -> Any:
@@ -148,9 +166,9 @@ def code_digest() -> str:
     """The digest of hubpkg's own code that measurements depend on."""
     from hubpkg.runtime import environment
 
-    modules = [environment, checkpoint, entrypoint, evaluation, performance, predictions, randaugment, recipe]
-    runtime, *files = (Path(str(module.__file__)) for module in modules)
-    files.append(Path(__file__).with_name("trainer.py"))  # which imports this module
+    modules = [checkpoint, entrypoint, evaluation, performance, predictions, randaugment, recipe, spec, trained]
+    runtime, *files = (Path(str(module.__file__)) for module in (environment, *modules))
+    files += [Path(__file__).with_name(name) for name in ("evaluator.py", "job.py", "trainer.py")]
     code = [*runtime.parent.rglob("*.py"), *runtime.parent.rglob("*.txt"), *files]
     root = runtime.parent.parent
     return manifest.digest({str(f.relative_to(root)): manifest.record(f).sha256 for f in code})

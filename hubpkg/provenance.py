@@ -47,10 +47,18 @@ def render(contents: Mapping[str, Any]) -> str:
 
 def _command(contents: Mapping[str, Any]) -> Iterator[str]:
     """The command that builds the package; where data and files lay is left out, since it says nothing of them."""
+    inputs, weights = contents["inputs"], contents["checkpoint"]
     yield from ("hubpkg", "build", contents["model"], "--dataset", contents["dataset"])
-    weights = contents["checkpoint"]
+    for key, value in inputs.get("settings", {}).items():
+        yield from ("--set", f"{key}={value}")
+    if any(data["damaged"] for data in inputs["data"].values()):
+        yield "--skip-damaged"
     if weights["source"] == "train":
         yield from ("--checkpoint", "train")
+        if "start" in weights:
+            yield from ("--from", weights["start"]["file"])
+        if inputs["recipe"].get("devices", 1) > 1:
+            yield from ("--workers", str(inputs["recipe"]["devices"]))
     else:
         yield from ("--checkpoint", weights.get("link", weights["file"]), "--sha256", weights["sha256"])
     yield from ("--engine", contents["evaluation"]["engine"]["name"])

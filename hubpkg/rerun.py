@@ -1,6 +1,7 @@
 """``verify --rerun``: load a package as a consumer would, evaluate it again, and compare image by image."""
 
 import hashlib
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
@@ -212,7 +213,8 @@ def chances(images: int, drawn: int, *, regression: bool = False) -> str:
     point = -(-images // 100)
     hidden = next(k for k, chance in enumerate(missed) if chance * _TRIES < _SURE)
     return (
-        f"an accuracy forged by one point, {point} images, slips through with a chance of {missed[point]:.2g}; one "
-        f"forged by {100 * hidden / images:.2g} points is found with a chance of {1 - _SURE:g}, even if {_TRIES:.0e} "
+        f"an accuracy forged by one point, {point} image{'s' if point > 1 else ''}, slips through with a chance of "
+        f"{missed[point]:.2g}; one forged by {math.ceil(1000 * hidden / images) / 10:g} points is found with a chance "
+        f"of {1 - _SURE:g}, even if {_TRIES:.0e} "
         "manifests were tried to hide it"
     )

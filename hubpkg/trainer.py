@@ -249,11 +249,7 @@ def _train_in_workers(job: Job, plan: Plan, run: Path) -> None:
     with cache.writing():
         run.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=run.parent, prefix="workers-") as out:
-        options = {"--dataset": job.spec.dataset, "--out": out, "--data-dir": job.data_dir, "--device": job.device}
-        given = [f"{key}={value}" for key, value in options.items() if value is not None]
-        given += ["--skip-damaged"] if job.skip_damaged else []
-        given += ["--resume"]  # what would be lost without it was looked at
-        given += [f"--set={key}={value}" for key, value in job.spec.settings.items()]
+        given = [*job.worker_arguments(out), "--resume"]  # what would be lost without it was looked at
         given += [f"--from={plan.start.given.absolute()}"] if plan.start else []
         try:
             with progress.training(total, 0, job.report) as show:
@@ -262,7 +258,7 @@ def _train_in_workers(job: Job, plan: Plan, run: Path) -> None:
                     if sys.stderr.isatty() and (entry := training_log.last_entry(run / trained.LOG)):
                         show(entry, job.spec.recipe["epochs"], None)
 
-                workers.launch(job.workers, job.msrun, ["train", job.spec.name, *given], job.report, watch)
+                workers.launch(job.workers, job.msrun, ["train", *given], job.report, watch)
         except BaseException:
             kept = snapshot.newest(run)
             job.report(f"train: stopped; {f'step {kept.batches}' if kept else 'nothing'} is kept to go on from")

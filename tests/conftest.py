@@ -157,6 +157,7 @@ def here(tmp_path_factory, models, shared_cache):
             for key, value in {"HUBPKG_MODELS": models, "HUBPKG_CACHE": shared_cache, **(env or {})}.items():
                 patched.setenv(key, str(value))
             patched.chdir(cwd or tmp_path_factory.mktemp("cwd"))
+            patched.setattr(sys, "unraisablehook", sys.unraisablehook)
             try:
                 status = cli.main([str(argument) for argument in arguments])
             except SystemExit as end:  # of the parser

@@ -52,6 +52,7 @@ def test_the_page_is_of_the_whole_campaign_and_all_of_it_was_found():
         what, forged, static, _, signature, rerun = found[kind.name]
         assert what == kind.what
         assert signature == forged
-        assert static == (forged if kind.name in ("bytes", "digits") else static)
+        if kind.name in ("bytes", "digits"):
+            assert static == forged
         if kind.name in ("accuracy", "weights"):
             assert rerun == f"{forged} of {forged}"

@@ -93,10 +93,9 @@ def test_a_call_that_fails_is_told_in_one_line(error, found):
     assert "\n" not in str(caught.value)
 
 
-def test_batch_sizes_are_one_eight_and_the_recipe_s():
-    assert [timing.throughput_sizes({"batch_size": n}) for n in (1, 4, 8, 64)] == [
-        [1, 8], [1, 4, 8], [1, 8], [1, 8, 64],
-    ]  # fmt: skip
+def test_batch_sizes_are_one_eight_and_the_recipe_s_which_is_the_largest():
+    sizes = [timing.throughput_sizes({"batch_size": n}) for n in (1, 4, 8, 64)]
+    assert sizes == [[1], [1, 4], [1, 8], [1, 8, 64]]
 
 
 @pytest.fixture

@@ -150,6 +150,8 @@ def test_two_workers_train_together_and_one_writes(hubpkg, here, tmp_path):
     result = json.loads(done.stdout)
     record = json.loads(Path(result["record"]).read_text())
     assert (record["timing"]["devices"], record["recipe"]["devices"], record["steps"]) == (2, 2, 14)
+    entries = [json.loads(line) for line in Path(result["log"]).read_text(encoding="utf-8").splitlines()]
+    assert [entry["step"] for entry in entries if "loss" in entry] == list(range(1, 15))
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
         Path(path).name
         for path in [*(result[key] for key in ("checkpoint", "log", "curves", "record")), result["best"]["checkpoint"]]
@@ -230,16 +232,20 @@ def test_a_build_takes_weights_settings_and_evidence(hubpkg, here, package, tmp_
     assert {"evidence/training.jsonl", "evidence/training.svg", "evidence/training.json"} <= contents["files"].keys()
     card = (tuned / f"{STEM}.md").read_text(encoding="utf-8")
     assert "Its global batch is of 64 images" in card
+    own = "--set batch_size=32 --set ema_decay=0.5 --set image_size=48"
+    assert f"hubpkg train {SMALL} --dataset digits {own} --from {given['file']} --workers 2\n" in card
     evaluate = next(line for line in card.splitlines() if line.startswith("hubpkg evaluate"))
-    assert evaluate.endswith(" --set batch_size=32 --set ema_decay=0.5 --set image_size=48")
+    assert evaluate.endswith(f" {own}")
     again = here(*evaluate.split()[1:], "--json", "--out", tmp_path, cwd=tuned)
     assert json.loads(again.stdout)["metrics"] == json.loads(built.stdout)["metrics"]
     assert "The weights are averages over the training's" in card
     assert '<img src="xcit_small/training.svg"' in card
     assert f"Training started from the weights in `{given['file']}`" in card
     provenance = json.loads((tuned / "evidence" / "provenance.json").read_text(encoding="utf-8"))
-    read = provenance["predicate"]["buildDefinition"]["resolvedDependencies"]
-    inputs = {dependency["name"]: dependency["digest"] for dependency in read}
+    definition = provenance["predicate"]["buildDefinition"]
+    command = f"hubpkg build {SMALL} --dataset digits {own} --checkpoint train --from {given['file']} --workers 2"
+    assert " ".join(definition["externalParameters"]["command"]) == f"{command} --engine mindspore"
+    inputs = {dependency["name"]: dependency["digest"] for dependency in definition["resolvedDependencies"]}
     assert inputs["start"] == {"sha256": given["sha256"]}
 
 
@@ -312,17 +318,17 @@ def test_a_terminal_shows_where_it_is_and_that_nothing_was_there_to_resume(train
         assert part in text, part
 
 
-def test_two_workers_show_where_they_are_and_keep_it_when_interrupted(start, cache, tmp_path, hubpkg):
+def test_two_workers_show_where_they_are_and_go_on_when_interrupted(start, cache, tmp_path, hubpkg, here):
     terminal, side = pty.openpty()
     environment = {"HUBPKG_CACHE": str(cache)}
-    command = ["train", SMALL, "--set", "epochs=40", "--workers", "2", "--out", tmp_path]
+    command = ["train", SMALL, "--set", "epochs=10", "--workers", "2", "--out", tmp_path]
     process = start(*command, env={"COLUMNS": "140"}, stdout=subprocess.DEVNULL, stderr=side)
     os.close(side)
     shown = ""
-    while "epoch 1/40, loss" not in shown:
+    while "epoch 1/10, loss" not in shown:
         shown += os.read(terminal, 65536).decode(errors="replace")
     (run,) = (cache / "training").glob("[0-9a-f]*")
-    assert hubpkg("cache", "prune", "--days", "0", env=environment).returncode == 0
+    assert here("cache", "prune", "--days", "0", env=environment).returncode == 0
     assert (run / "inputs.json").exists()
     process.send_signal(signal.SIGINT)
     while True:
@@ -333,6 +339,12 @@ def test_two_workers_show_where_they_are_and_keep_it_when_interrupted(start, cac
     assert process.wait() == 130
     steps = [json.loads(line)["step"] for line in (run / "training.jsonl").read_text().splitlines()]
     assert f"train: stopped; step {steps[-1]} is kept to go on from" in shown
-    other = hubpkg(*command, "--set", "lr=1e-3", "--resume", env=environment)
+    other = here(*command, "--set", "lr=1e-3", "--resume", env=environment)
     assert other.returncode == 2
     assert f"found {run}, with another recipe lr; begin anew without --resume" in other.stderr
+    resumed = hubpkg(*command, "--resume", "--json", env=environment)
+    assert f"train: goes on after step {steps[-1]} of 110" in resumed.stderr
+    whole = hubpkg(*command[:-1], tmp_path / "whole", "--json")
+    results = [json.loads(done.stdout) for done in (resumed, whole)]
+    first, second = ([Path(result["checkpoint"]), Path(result["best"]["checkpoint"])] for result in results)
+    assert [file.read_bytes() for file in first] == [file.read_bytes() for file in second]

@@ -97,7 +97,7 @@ def freeze(network: Any, patterns: list[str]) -> list[str]:
             )
         for parameter in found:
             parameter.requires_grad = False
-        frozen += [parameter.name for parameter in found]
+        frozen += [parameter.name for parameter in found if parameter.name not in frozen]
     if not network.trainable_params():
         raise HubpkgError("freeze: expected parameters that are left to train, found none")
     for _, cell in network.cells_and_names():

@@ -258,7 +258,11 @@ def _last_words(logs: Path) -> str:
     said = {}
     for log in sorted(logs.glob("worker_*.log")) or [logs / "msrun.log"]:
         lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
-        errors = [line for line in lines if line.startswith("hubpkg: error:")]
+        errors = [line for line in lines if line.startswith("hubpkg: error:")] or [
+            line
+            for line in lines
+            if log.name == "msrun.log" and " error: " in line  # argparse's, after its usage
+        ]
         said[log] = errors or [line for line in lines if "Exception ignored in" not in line][-_LINES:]
     told = {log: lines for log, lines in said.items() if lines and lines[0].startswith("hubpkg: error:")} or said
     return "\n".join(line for log, lines in told.items() for line in (f"{log}:", *lines))
