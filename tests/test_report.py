@@ -234,6 +234,8 @@ def test_pictures_of_mistakes_are_shown_where_the_package_has_them(package, text
     assert f'alt="The image {first}"' in shown
     assert 'href="tiny_digits/evidence/mistakes.json"' in shown
     assert f'<th scope="row">{first}</th>' not in shown
+    mistakes.write(copy / mistakes.FILE, {right: PNG})
+    assert "The package holds no pictures of them." in rendered(copy)
 
 
 PNG = b"\x89PNG\r\n\x1a\n"
