@@ -37,6 +37,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             _check_workers(options)
             status: int = options.run(options)
         sys.stdout.flush()
+        if "MS_ROLE" in os.environ:
+            from hubpkg import job
+
+            job.tell_launcher()
     except BrokenPipeError:  # whoever read the output has had enough of it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _PIPE_CLOSED

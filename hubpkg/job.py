@@ -186,3 +186,10 @@ def check_writable(out: Path) -> None:
         probe.rmdir()
     except OSError as error:
         raise HubpkgError(f"{out}: expected a folder that can be written, found: {error.strerror}") from None
+
+
+def tell_launcher() -> None:
+    """Tell the process that launched this one as a worker that its work is done."""
+    from hubpkg.runtime import workers
+
+    workers.tell_launcher()

@@ -151,13 +151,14 @@ def here(tmp_path_factory, models, shared_cache):
     from hubpkg import cli
 
     def run(*arguments, env=None, cwd=None):
+        mode = sys.modules["mindspore"].get_context("mode") if "mindspore" in sys.modules else None
         handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
         out, err = io.StringIO(), io.StringIO()
         with pytest.MonkeyPatch.context() as patched, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
             for key, value in {"HUBPKG_MODELS": models, "HUBPKG_CACHE": shared_cache, **(env or {})}.items():
                 patched.setenv(key, str(value))
             patched.chdir(cwd or tmp_path_factory.mktemp("cwd"))
-            patched.setattr(sys, "unraisablehook", sys.unraisablehook)
+            patched.setattr(sys, "unraisablehook", sys.unraisablehook)  # puts it back, as the signals' handlers are
             try:
                 status = cli.main([str(argument) for argument in arguments])
             except SystemExit as end:  # of the parser
@@ -165,6 +166,8 @@ def here(tmp_path_factory, models, shared_cache):
             finally:
                 for number, handler in handlers.items():
                     signal.signal(number, handler)
+                if mindspore := sys.modules.get("mindspore"):
+                    mindspore.set_context(mode=mindspore.PYNATIVE_MODE if mode is None else mode)
         return subprocess.CompletedProcess(arguments, status, out.getvalue(), err.getvalue())
 
     return run

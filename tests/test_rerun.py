@@ -207,8 +207,8 @@ def improve(package, choose):
     return wrong.image
 
 
-def test_a_sample_is_drawn_by_the_manifest_and_says_what_could_slip_through(hubpkg, small_package):
-    done = hubpkg("verify", "--rerun", "--sample", 20, small_package)
+def test_a_sample_is_drawn_by_the_manifest_and_says_what_could_slip_through(here, small_package):
+    done = here("verify", "--rerun", "--sample", 20, small_package)
     assert done.returncode == 0, done.stderr
     assert re.search(r"^  ok   images: 0 of 360 images or their labels differ from the", done.stdout, re.MULTILINE)
     assert re.search(r"^  ok   rerun: 20 images evaluated again by onnxruntime: 0 differ, ", done.stdout, re.MULTILINE)
@@ -272,10 +272,10 @@ def test_the_stated_chances_are_hypergeometric(images, drawn):
     assert hypergeom.logpmf(0, images, int((points - 0.1) * images / 100) - 1, drawn) > math.log(1e-15)
 
 
-def test_a_sample_is_of_a_rerun(hubpkg, small_package):
-    done = hubpkg("verify", "--sample", 5, small_package)
+def test_a_sample_is_of_a_rerun(here, small_package):
+    done = here("verify", "--sample", 5, small_package)
     assert (done.returncode, done.stderr) == (2, "hubpkg: error: --sample: expected it with --rerun, found it alone\n")
-    assert hubpkg("verify", "--rerun", "--sample", 0, small_package).returncode == 2
+    assert here("verify", "--rerun", "--sample", 0, small_package).returncode == 2
 
 
 def test_a_package_measured_on_another_device_has_the_tolerance_between_devices(package):

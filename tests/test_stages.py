@@ -145,7 +145,8 @@ def produce(folder):
     with open(sys.argv[1], "a") as made:
         made.write("x")
     print("producing", flush=True)
-    time.sleep(float(sys.argv[2]))
+    while not Path(sys.argv[2]).exists():
+        time.sleep(0.01)
     (folder / "weights").write_text("whole")
 
 print(stages.run("train", {}, produce, lambda line: print(line, flush=True)), flush=True)
@@ -153,8 +154,9 @@ print(stages.run("train", {}, produce, lambda line: print(line, flush=True)), fl
 
 
 @contextmanager
-def start(tmp_path, seconds):
-    command = [sys.executable, "-c", PROGRAM, tmp_path / "made", str(seconds)]
+def start(tmp_path, until):
+    """Starts a process whose stage lasts until there is a file ``until``."""
+    command = [sys.executable, "-c", PROGRAM, tmp_path / "made", until]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             yield process
@@ -163,12 +165,12 @@ def start(tmp_path, seconds):
 
 
 def test_a_stage_that_is_killed_is_run_again(tmp_path, cache):
-    with start(tmp_path, 600) as process:
+    with start(tmp_path, tmp_path / "never") as process:
         assert [process.stdout.readline() for _ in range(2)] == ["train: running\n", "producing\n"]
         os.kill(process.pid, signal.SIGKILL)
     (partial,) = results(cache)
     assert partial.endswith(".partial")
-    with start(tmp_path, 0) as process:
+    with start(tmp_path, tmp_path) as process:
         *_, folder = process.stdout.read().splitlines()
     assert (Path(folder) / "weights").read_text(encoding="utf-8") == "whole"
     assert results(cache) == [Path(folder).name]
@@ -176,10 +178,13 @@ def test_a_stage_that_is_killed_is_run_again(tmp_path, cache):
 
 
 def test_of_two_processes_at_once_one_produces_and_the_other_waits(tmp_path):
-    with start(tmp_path, 1) as first:
+    enough = tmp_path / "enough"
+    with start(tmp_path, enough) as first:
         assert [first.stdout.readline() for _ in range(2)] == ["train: running\n", "producing\n"]
-        with start(tmp_path, 1) as second:
-            waits, reused, folder = second.stdout.read().splitlines()
+        with start(tmp_path, enough) as second:
+            waits = second.stdout.readline()
+            enough.touch()
+            reused, folder = second.stdout.read().splitlines()
         assert first.stdout.read().splitlines()[-1] == folder
     assert waits.startswith("waiting for another hubpkg that holds ")
     assert reused == "train: reused, its inputs have not changed"

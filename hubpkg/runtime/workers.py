@@ -26,6 +26,7 @@ from hubpkg.runtime import framework
 _SCHEDULER, _WORKER = "MS_SCHED", "MS_WORKER"  # what msrun calls its processes, in MS_ROLE
 _LAUNCHED = "HUBPKG_LAUNCHED"  # in the environment of the processes that hubpkg starts by msrun: where their logs are
 _FIRST = "first"  # the file beside the logs with the first worker's process id
+_DONE = "done"  # how the files beside the logs are called that workers leave when their work is done
 _TOLD = ("engine: ", "train: ", "hubpkg: warning: ")  # how lines of the first worker begin that are passed on
 _LINES = 20  # of a worker's log in an error
 _PATIENCE = 10  # seconds for processes that were told to end
@@ -106,6 +107,12 @@ def is_launched() -> bool:
     return _LAUNCHED in os.environ
 
 
+def tell_launcher() -> None:
+    """Tell :func:`launch` that the work of this process is done: MindSpore may yet crash at the process's end."""
+    if is_launched():
+        Path(os.environ[_LAUNCHED], f"{_DONE}-{group().rank}").touch()
+
+
 @cache
 def group() -> Group:
     """The group that this process is in, joined at the first call; a group of one outside msrun.
@@ -183,6 +190,8 @@ def launch(
             )
         try:
             failed = _wait(msrun, logs, report, watch)
+            if len(list(logs.glob(f"{_DONE}-*"))) == count:
+                failed = None
         except BaseException:
             _interrupt(logs, report)
             msrun.send_signal(signal.SIGINT)  # ends the workers too, which are in sessions of their own
