@@ -8,6 +8,7 @@ import os
 import shlex
 import signal
 import sys
+import threading
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -21,6 +22,7 @@ from hubpkg.errors import HubpkgError, HubpkgWarning, IntegrityError
 _POLICY_KEYS = ("tries", "stall_seconds", "offline", "allow_http", "allow_short_digest")  # of transport.Policy
 _RUN_KEYS = ("engine", "batch_size", "workers", "msrun")  # of job.Job
 _SHOWN = 5  # names in a line; the rest is counted
+_RETRY_SECONDS = 0.05
 _FINDING, _INTERRUPTED, _PIPE_CLOSED = 1, 130, 141
 
 
@@ -87,8 +89,24 @@ def _prepare() -> list[int]:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, interrupt)
+    _retry_interrupts(received)
     os.environ.setdefault("GLOG_v", "4")  # MindSpore raises its errors too; its log would only say them twice
     return received
+
+
+def _retry_interrupts(received: Sequence[int]) -> None:
+    """Send a signal again whose exception was lost, as Python loses what is raised in a ``__del__``."""
+    before = sys.unraisablehook
+
+    def hook(unraisable: Any) -> None:
+        if received and isinstance(unraisable.exc_value, KeyboardInterrupt):
+            again = threading.Timer(_RETRY_SECONDS, os.kill, (os.getpid(), received[-1]))
+            again.daemon = True
+            again.start()
+        else:
+            before(unraisable)
+
+    sys.unraisablehook = hook
 
 
 def _check_workers(options: argparse.Namespace) -> None:

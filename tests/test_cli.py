@@ -138,26 +138,33 @@ def test_days_are_for_prune_alone(hubpkg, tmp_path):
 
 
 IN_A_NAME = """
-import os, signal, sys
-from hubpkg import cli, package
-
 class Part:
     def __set_name__(self, owner, name):
         os.kill(os.getpid(), getattr(signal, sys.argv[1]))
 
 def build(*_):
     type("Whole", (), {"part": Part()})
+"""
+IN_A_DEL = """
+class Part:
+    def __del__(self):
+        os.kill(os.getpid(), getattr(signal, sys.argv[1]))
+        time.sleep(1)
 
-package.build = build
-sys.exit(cli.main(["build", "xcit_small"]))
+def build(*_):
+    part = Part()
+    del part
+    time.sleep(60)
 """
 
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
-def test_an_interrupt_that_python_turns_into_another_error_is_told_as_one(name, models, tmp_path):
-    # Python before 3.12 makes a RuntimeError of it: so may each import of a module with an enum in it.
+@pytest.mark.parametrize("where", [IN_A_NAME, IN_A_DEL], ids=["name", "del"])
+def test_an_interrupt_that_python_makes_another_error_of_or_loses_is_told_as_one(where, name, models, tmp_path):
+    # Python before 3.12 makes a RuntimeError of it when a class is made, so any import with an enum in it may.
+    around = "import os, signal, sys, time; from hubpkg import cli, package", "package.build = build"
     done = subprocess.run(
-        [sys.executable, "-c", IN_A_NAME, name],
+        [sys.executable, "-c", f"{around[0]}\n{where}\n{around[1]}; sys.exit(cli.main(['build', 'xcit_small']))", name],
         env={**os.environ, "HUBPKG_MODELS": str(models), "HUBPKG_CACHE": str(tmp_path)},
         capture_output=True,
         text=True,

@@ -9,16 +9,20 @@ import subprocess
 import sys
 from collections import defaultdict
 from html.parser import HTMLParser
+from itertools import product
 from pathlib import Path
 
 import drawn
+import numpy as np
 import pytest
-from conftest import LARGE
+from conftest import LARGE, SMALL
 from handmade import Card, git, served
 from keys import certify, make_key
+from PIL import Image
+from safetensors.numpy import save_file
 
 import hubpkg
-from hubpkg import arguments, extension, manifest, verification
+from hubpkg import arguments, checkpoint, extension, manifest, verification
 from hubpkg.cli import main
 
 ROOT = Path(__file__).parents[1]
@@ -37,6 +41,7 @@ LEFT_OUT = {
     f"hubpkg benchmark {LARGE} --dataset imagenet2012 --jit-level O0 --sweep "
     "image-size=224,320,448,576,704,832,1024": "takes minutes; test_benchmark.py sweeps a small network",
 }
+WORKERS = re.compile(r"--workers 8|--worker_num=16")  # test_evaluator.py and test_trainer.py start two
 
 
 @pytest.fixture
@@ -231,14 +236,46 @@ def test_each_command_in_the_docs_is_one_that_hubpkg_takes():
     assert seen > 50
 
 
-def test_each_command_in_the_docs_that_has_no_placeholder_is_run():
-    told = []
+def not_followed():
+    """The commands of the pages that no test above follows."""
     for page in PAGES:
         if not page.relative_to(ROOT).as_posix().startswith(tuple(FOLLOWED)):
             for block in BLOCKS.finditer(page.read_text(encoding="utf-8")):
-                told += commands(block["text"]) if block["language"] == "shell" else []
-    assert any(PLACEHOLDER.search(line) for line in told)
-    assert [line for line in told if not PLACEHOLDER.search(line) and line not in LEFT_OUT] == []
+                yield from commands(block["text"]) if block["language"] == "shell" else ()
+
+
+def test_each_command_in_the_docs_that_has_no_placeholder_is_run():
+    told = [line for line in not_followed() if not PLACEHOLDER.search(line)]
+    assert [line for line in told if line not in LEFT_OUT] == []
+
+
+def test_each_command_in_the_docs_that_has_placeholders_works(place, models, package, capsys, monkeypatch):
+    """With a small network and few images, in the order of the pages' names backwards: what is trained is evaluated."""
+    monkeypatch.setenv("HUBPKG_MODELS", str(models))
+    for number, (split, synset) in enumerate(product(("train", "val"), ("n01440764", "n01443537"))):
+        folder = place / "images" / split / synset
+        folder.mkdir(parents=True)
+        for image in range(8):
+            colours = np.random.default_rng([number, image]).integers(0, 256, (40, 40, 3), np.uint8)
+            Image.fromarray(colours).save(folder / f"{image}.JPEG")
+    (weights,) = package.glob("*.ckpt")
+    save_file({name: value.asnumpy() for name, value in checkpoint.load(weights).items()}, place / "theirs.safetensors")
+    trained = "runs/xcit_small_imagenet2012.ckpt"
+    named = {LARGE: SMALL, "MODEL": SMALL, "DIR": "images", "NAME": "imagenet2012", "37": "2"}
+    files = {"train": {"PACKAGE": trained}, "export": {"PACKAGE": str(package)}, "evaluate": {"FILE": trained}}
+    files["convert"] = {"FILE": "theirs.safetensors", "imagenet2012": "digits"}
+    sizes = {"image_size": 32, "batch_size": 2, "epochs": 4, "warmup_epochs": 1, "decay_epochs": 3}
+    small = [f"--set={key}={value}" for key, value in {**sizes, "amp_level": "O0", "loss_scale": "null"}.items()]
+    ran = []
+    for line in sorted(not_followed(), reverse=True):
+        if line in LEFT_OUT or WORKERS.search(line):
+            continue
+        name = line.split()[1]
+        names = {**named, **files[name]}
+        words = "".join(names.get(word, word) for word in re.split(r"\b", line))
+        run(f"{words} {' '.join(small if name == 'train' else ())}", capsys)
+        ran.append(name)
+    assert ran == ["train", "train", "train", "export", "evaluate", "convert"]
 
 
 def test_each_environment_variable_is_told():
