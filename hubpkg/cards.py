@@ -28,6 +28,7 @@ _HEADINGS = {
     "recipe": "配置",
     "weight": "权重",
 }
+_METRICS = {"f1score": "f1", "f1-score": "f1", "f1_score": "f1"}  # whose name on these hubs is another
 # As Hugging Face spells the licences that it knows by an SPDX identifier; others have a name of their own there.
 _LICENSES = frozenset(
     (
@@ -186,7 +187,11 @@ def _metrics(contents: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     measured = contents["evaluation"]
     for key, name in (("top1", "acc@top1"), ("top5", "acc@top5")):
         if key in measured:
-            yield {"type": "accuracy", "name": f"{name} (%)", "value": round(measured[key]["percent"], 2)}
+            yield {"type": "accuracy", "name": f"{name} (%)", "value": float(round(measured[key]["percent"], 2))}
     for name, metric in measured.get("metrics", {}).items():
         unit = f" ({metric['unit']})" if metric["unit"] else ""
-        yield {"type": name.lower(), "name": f"{name}{unit}", "value": float(f"{metric['value']:.6g}")}
+        yield {
+            "type": _METRICS.get(name.lower(), name.lower()),
+            "name": f"{name}{unit}",
+            "value": float(f"{metric['value']:.6g}"),
+        }

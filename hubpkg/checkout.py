@@ -107,6 +107,10 @@ class Checkout:
         self._check_branch(tree)
         return tree
 
+    def holds(self, path: str) -> bool:
+        """Whether the file ``path`` is in HEAD."""
+        return self._at(path) is not None
+
     def _check_branch(self, tree: str) -> None:
         """Raise HubpkgError unless the branch can be made, or is there with ``tree``."""
         branches = self._branches()

@@ -21,6 +21,7 @@ from hubpkg.transport import Policy
 from hubpkg.verification import Verification
 
 SUFFIX = ".pull-request.txt"  # of the text, which lies beside the package
+_NOWHERE = ", a name reserved for examples, so that the hub's own client finds none there."
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,8 @@ def publish(order: Order) -> tuple[Verification, dict[str, Any] | None]:
     planned = _with_links(contents, base) if place else contents
     _check_links(planned["card"], "--asset-base-url" if place else str(order.package))
     tree = ""
+    if hub and link.is_placeholder(code := contents["card"]["repo-link"]):
+        order.report(f"repo-link: {code}{_NOWHERE} Say where it is: hubpkg build MODEL --repo-link URL")
     if hub:  # what can be refused is refused before anything is sent
         tree = hub.check(_cards(planned), planned["card"]["user-id"], replace=order.replace)
         _check_lint(_cards(planned))
@@ -114,7 +117,7 @@ def _commit(
 ) -> dict[str, Any]:
     """Commit the card and write the text of the pull request; give what there is to say of it."""
     added = _cards(contents)
-    title = f"Add the card {contents['uid']}"
+    title = f"{'Update' if hub.holds(next(iter(added))) else 'Add'} the card {contents['uid']}"
     made = f"Made by hubpkg from the package whose {manifest.NAME} has the sha256\n{_digest(order.package)}."
     commit = hub.commit(tree, f"{title}\n\n{made}\n")
     file = _request(order.package)
@@ -184,7 +187,8 @@ def _lint(added: Mapping[str, bytes], target: Target) -> list[str]:
 def _pull_request(title: str, contents: Mapping[str, Any], checked: Verification, added: Mapping[str, bytes]) -> str:
     """The text of the pull request, in Markdown."""
     listed = assets.listed(contents)
-    paths = " ".join(shlex.quote(path) for path in added)
+    paths, folder = " ".join(shlex.quote(path) for path in added), next(iter(added)).rpartition("/")[0]
+    code = contents["card"]["repo-link"]
     found = _lint(added, "hubpkg")
     tool = contents["environment"]["hubpkg"]
     digest = f"whose {manifest.NAME} has the sha256 `{_digest(checked.package)}`"
@@ -213,13 +217,20 @@ def _pull_request(title: str, contents: Mapping[str, Any], checked: Verification
         "The assets were read back from these links, and have these digests."
         if contents["published"]
         else "The assets were not yet read back from these links, and the card says so.",
+        f"The network's code is at <{code}>{_NOWHERE if link.is_placeholder(code) else '.'}",
         "",
         "To check it:",
         "",
         "```shell",
         f"hubpkg lint --target hub {paths}",
         *(fetch if contents["published"] else []),
-        "hubpkg verify PACKAGE",
+        "```",
+        "",
+        "and, with the package from whoever sent this:",
+        "",
+        "```shell",
+        f"hubpkg verify {contents['package']}",
+        f"hubpkg cards {contents['package']} --for hub --out {shlex.quote(folder)} --check",
         "```",
     ]
     return "\n".join(lines) + "\n"

@@ -108,6 +108,14 @@ def test_a_task_that_is_not_told_is_not_guessed(contents, kind, recipe, task):
     assert result["metrics"][-1] == {"type": "mae", "name": "MAE (mm)", "value": 0.123457}
 
 
+def test_the_f1_score_has_its_name_on_these_hubs(contents):
+    contents["inputs"]["extension"] = "own.py"
+    contents["evaluation"]["metrics"] = {"F1score": {"value": 75.5, "unit": "%", "higher_is_better": True}}
+    found = front(cards.render("huggingface", contents)[1])
+    assert found["metrics"] == ["accuracy", "f1"]
+    assert found["model-index"][0]["results"][0]["metrics"][-1] == {"type": "f1", "name": "F1score (%)", "value": 75.5}
+
+
 def figures(text):
     """The numbers in the tables of a card's body, row by row."""
     rows = re.findall(r"^\|.*\|$", text.split("\n---\n")[2], re.MULTILINE)
@@ -152,6 +160,7 @@ def test_the_chinese_card_tells_what_the_english_one_does_of_the_weights(content
     contents["published"] = True
     text = cards.render("cn", contents)[1]
     assert ("按sha256下载自https://example.com/w.ckpt" in text) is (source == "fetch")
+    assert ('training.svg" width="600" alt="训练各步的损失、学习率和准确率"' in text) is (source == "train")
     for told in ("`start.ckpt`", "`ema_decay`", "其中1张图像", "另有1张图像损坏或缺失", "链接已读回"):
         assert told in text
     assert "尚未发布" not in text

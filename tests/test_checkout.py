@@ -101,6 +101,8 @@ def test_the_pull_request_holds_what_verify_found(package, hub):
     assert "top-1 10.00 %, top-5 50.00 % of 20 images" in text
     assert "| bom | yes |" in text
     assert "not yet read back" in text
+    assert "models/tree/main/tiny>, a name reserved for examples, so that the hub's own client finds none" in text
+    assert "\nhubpkg cards tiny_digits --for hub --out mshub_res/assets/publisher/2.10 --check\n" in text
 
 
 def test_a_second_run_changes_nothing_and_says_the_same(package, hub):
@@ -143,6 +145,7 @@ def test_one_s_own_card_is_replaced_only_when_that_is_said(package, hub, tmp_pat
     refused(newer, hub, "set another model-version in model.yaml.*--replace")
     publish(newer, hub, replace=True)
     assert "more images" in git(hub, "show", f"{BRANCH}:{CARD}")
+    assert git(hub, "log", "-1", "--format=%s", BRANCH) == "Update the card publisher/2.10/tiny_digits"
 
 
 def test_a_chinese_card_of_another_s_is_not_overwritten_either(package, hub):

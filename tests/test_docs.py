@@ -149,7 +149,9 @@ def test_the_tutorial_works_as_it_is_written_from_an_empty_folder(place, capsys)
 def test_the_readme_works_and_fits_a_screen(place, capsys):
     page = ROOT / "README.md"
     make_hub(place / "hub")
-    follow(page, capsys)
+    (place / "www").mkdir()
+    with served(place / "www") as (url, _):
+        follow(page, capsys, url=url)
     assert (place / "site/anonymous/2.8/leaf_digits.report.html").is_file()
     assert len(page.read_text(encoding="utf-8").splitlines()) <= 65
     assert "![" in page.read_text(encoding="utf-8")
