@@ -1,7 +1,7 @@
 """Evaluate a checkpoint on a job's test images, in this process or in many."""
 
 import json
-import tempfile
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -60,8 +60,11 @@ def measure(job: Job, weights: Path, target: Path) -> dict[str, Any]:
     if workers.is_worker():
         return _measure_here(job, weights, target)
     running = manifest.digest({"weights": manifest.record(weights).sha256, "data": job.test.sha256})
-    with cache.locked(cache.lock_of(f"evaluation-{running[:16]}"), job.report):  # two would do the same work
-        return (_measure_in_workers if job.workers > 1 else _measure_here)(job, weights, target)
+    name = f"evaluation-{running[:16]}"
+    with cache.locked(cache.lock_of(name), job.report):  # two would do the same work
+        if job.workers == 1:
+            return _measure_here(job, weights, target)
+        return _measure_in_workers(job, weights, target, cache.folder() / "evaluation" / name)
 
 
 def _measure_here(job: Job, weights: Path, target: Path) -> dict[str, Any]:
@@ -83,19 +86,22 @@ def _measure_here(job: Job, weights: Path, target: Path) -> dict[str, Any]:
     }
 
 
-def _measure_in_workers(job: Job, weights: Path, target: Path) -> dict[str, Any]:
+def _measure_in_workers(job: Job, weights: Path, target: Path, out: Path) -> dict[str, Any]:
+    """Measure in processes under msrun, which leave their results in the folder ``out`` of the cache."""
     from hubpkg.runtime import workers
 
-    place = cache.folder() / "evaluation"
-    with cache.writing():
-        place.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=place, prefix="workers-") as out:
+    shutil.rmtree(out, ignore_errors=True)  # of a run that was killed
+    try:
+        with cache.writing():
+            out.mkdir(parents=True)
         given = [*job.worker_arguments(out), f"--checkpoint={weights.absolute()}"]
         options = {"--engine": job.engine, "--batch-size": job.batch_size}
         given += [f"{key}={value}" for key, value in options.items() if value is not None]
         workers.launch(job.workers, job.msrun, ["evaluate", *given], job.report)
-        cache.deliver(Path(out, f"{job.spec.package_name}.predictions.csv"), target)
-        result = json.loads(Path(out, f"{job.spec.package_name}.evaluation.json").read_text(encoding="utf-8"))
+        cache.deliver(out / f"{job.spec.package_name}.predictions.csv", target)
+        result = json.loads((out / f"{job.spec.package_name}.evaluation.json").read_text(encoding="utf-8"))
+    finally:
+        shutil.rmtree(out, ignore_errors=True)
     predictions.Journal(result["journal"]).remove()
     keys = ("journal", "images_per_second", "resumed", "workers", "engine", "engine_facts")
     return {key: result[key] for key in keys}

@@ -67,7 +67,7 @@ class Job:
         """What the results of the stages that read the test images depend on."""
         return {**self.base, "data": {"test": self.test.as_json()}}
 
-    def worker_arguments(self, out: str) -> list[str]:
+    def worker_arguments(self, out: Path) -> list[str]:
         """What tells a worker's command of the same job; it leaves its results in the folder ``out``."""
         options = {"--dataset": self.spec.dataset, "--out": out, "--data-dir": self.data_dir, "--device": self.device}
         given = [f"{key}={value}" for key, value in options.items() if value is not None]

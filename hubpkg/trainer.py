@@ -247,9 +247,9 @@ def _train_in_workers(job: Job, plan: Plan, run: Path) -> None:
     _begin(job, plan, run)
     total = training.total_steps(len(job.train.images), job.spec.recipe, job.workers)
     with cache.writing():
-        run.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=run.parent, prefix="workers-") as out:
-        given = [*job.worker_arguments(out), "--resume"]  # what would be lost without it was looked at
+        run.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=run, prefix="workers-") as out:
+        given = [*job.worker_arguments(Path(out)), "--resume"]  # what would be lost without it was looked at
         given += [f"--from={plan.start.given.absolute()}"] if plan.start else []
         try:
             with progress.training(total, 0, job.report) as show:

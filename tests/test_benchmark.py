@@ -39,7 +39,7 @@ def test_benchmark_prints_what_build_prints_of_performance_and_keeps_the_samples
     assert (figures["precision"], figures["inference_precision"], figures["engine"]) == ("float32",) * 2 + (
         "mindspore",
     )
-    assert [rate["batch_size"] for rate in figures["throughput"]] == [1, 4, 8]
+    assert [rate["batch_size"] for rate in figures["throughput"]] == [1, 4]
     assert result["environment"]["mindspore"] == built["environment"]["mindspore"]
     assert result["timing"] == f"runs/{STEM}.timing.json"
     timings = performance.read_timings(tmp_path / result["timing"])
@@ -69,9 +69,7 @@ def test_benchmark_needs_no_images_and_shows_a_table(here, tmp_path):
     assert rows["setting"] == ("32x32 pixels, jit level O2, training in float16, inference in float16 with mindspore")
     assert re.match(r"load before [\d.]+, load after [\d.]+", rows["machine"])
     assert re.fullmatch(r"[\d.]+ ms/step of 2 images, [\d.]+ img/s", rows["training"])
-    assert re.fullmatch(
-        r"img/s [\d.]+ in batches of 1, [\d.]+ in batches of 2, [\d.]+ in batches of 8", rows["throughput"]
-    )
+    assert re.fullmatch(r"img/s [\d.]+ in batches of 1, [\d.]+ in batches of 2", rows["throughput"])
     timings = performance.read_timings(tmp_path / rows["timing"])
     assert {t.precision for t in [timings.training, *timings.inference]} == {"float16"}
     noisy = any(list(t.noise()) for t in [timings.training, *timings.inference])

@@ -163,8 +163,8 @@ def test_an_evaluation_that_was_stopped_goes_on_from_there(  # noqa: PLR0913, PL
     assert evaluation.compare(expected, found, evaluation.LOGIT_TOLERANCE).differing == ()
 
 
-def workers_of(out):
-    """The processes of workers that work for ``out``, by rank."""
+def workers_of(cache):
+    """The processes of workers that leave their results in ``cache``, by rank."""
     found = {}
     for folder in Path("/proc").glob("[0-9]*"):
         try:
@@ -172,47 +172,47 @@ def workers_of(out):
         except OSError:
             continue
         variables = dict(entry.split(b"=", 1) for entry in environment.split(b"\0") if b"=" in entry)
-        if str(out).encode() in command and b"MS_ROLE" in variables and b"-m\0hubpkg" in command:
+        if str(cache).encode() in command and b"MS_ROLE" in variables and b"-m\0hubpkg" in command:
             found[variables[b"MS_ROLE"], int(variables[b"RANK_ID"])] = int(folder.name)
     return found
 
 
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="the system does not tell processes' environments")
-def test_a_worker_that_dies_ends_the_run_with_its_log(started, evaluate, cache, tmp_path):
-    out, process = tmp_path / "out", started("--workers=2")
-    os.kill(workers_of(out)[b"MS_WORKER", 1], signal.SIGKILL)
+def test_a_worker_that_dies_ends_the_run_with_its_log(started, evaluate, cache):
+    process = started("--workers=2")
+    os.kill(workers_of(cache)[b"MS_WORKER", 1], signal.SIGKILL)
     _, errors = process.communicate(timeout=100)
     assert process.returncode == 2
     assert "hubpkg: error: expected 2 workers to end well, found that the process " in errors
     assert " ended with -9; " in errors
     log = next(line for line in errors.splitlines() if line.endswith("worker_1.log:"))
     assert Path(log[:-1]).is_file()
-    assert workers_of(out) == {}
+    assert workers_of(cache) == {}
     result, _ = evaluate("--engine", "mindspore", env={"HUBPKG_CACHE": str(cache)})
     assert result["resumed"] > 0
 
 
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="the system does not tell processes' environments")
-def test_ctrl_c_ends_the_workers_too(started, tmp_path):
-    out, process = tmp_path / "out", started("--workers=2")
+def test_ctrl_c_ends_the_workers_too(started, cache):
+    process = started("--workers=2")
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=100)
     assert process.returncode == 130
-    assert workers_of(out) == {}
+    assert workers_of(cache) == {}
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process that its parent was killed")
-def test_workers_end_when_their_launcher_is_killed(started, cache, tmp_path):
-    out, process = tmp_path / "out", started("--workers=2")
-    assert len(workers_of(out)) == 3
+def test_workers_end_when_their_launcher_is_killed(started, cache):
+    process = started("--workers=2")
+    assert len(workers_of(cache)) == 3
     process.kill()
     process.communicate()
     deadline = time.monotonic() + 60
-    while workers_of(out):
+    while workers_of(cache):
         assert time.monotonic() < deadline
         time.sleep(0.1)
     assert rows_in(cache) < 360
-    assert not list(out.rglob(FIGURES))
+    assert not list(cache.rglob(FIGURES))
 
 
 def test_what_a_worker_found_wrong_is_told(hubpkg, checkpoint, tmp_path):

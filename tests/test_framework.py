@@ -76,11 +76,11 @@ def pressed(times, done, error=None):
 
 
 def test_ctrl_c_waits_until_native_code_is_done():
-    done = []
+    handler, done = signal.getsignal(signal.SIGINT), []
     with pytest.raises(KeyboardInterrupt):
         pressed(2, done)
     assert done == [1, 2]
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGINT) is handler
 
 
 def test_an_error_that_native_code_makes_of_ctrl_c_is_not_what_is_said():
