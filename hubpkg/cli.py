@@ -71,7 +71,7 @@ def _reason(error: BaseException) -> str | None:
             errno.EACCES: "have it made yours to read and write, or name another, and ",
         }
         name, hint = error.filename2 or error.filename or "writing", hints.get(error.errno or 0, "")
-        return f"{name}: {error.strerror}; {hint}run the command again"
+        return f"{name}: {error.strerror or error}; {hint}run the command again"
     return None
 
 
@@ -538,8 +538,10 @@ def _expect_folder(path: Path) -> None:
     if not path.is_dir():
         found = "none"
         if path.exists():
-            is_package = (path.parent / manifest.NAME).exists()
-            found = f"a file; {f'its folder is {path.parent}' if is_package else f'folders are {path.parent}/*/'}"
+            folder = path.parent
+            is_package, has_some = (folder / manifest.NAME).exists(), any(folder.glob(f"*/{manifest.NAME}"))
+            hint = f"; its folder is {folder}" if is_package else f"; folders are {folder}/*/" if has_some else ""
+            found = f"a file{hint}"
         raise HubpkgError(f"{path}: expected a package's folder, found {found}")
 
 

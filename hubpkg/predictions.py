@@ -102,6 +102,7 @@ def _header(classes: int, logits: int, *, has_sum: bool) -> list[str]:
     return ["image", "label", *ranked, *(["logsumexp"] if has_sum else [])]
 
 
+_ROUNDING = 1e-4  # of a logarithm of a sum, relative above 1
 _HEADERS = {
     tuple(_header(classes, logits, has_sum=has_sum)): (classes, has_sum)
     for classes, logits in [*((k, k) for k in range(1, TOP_K + 1)), (TOP_K, TOP_K + 1)]
@@ -117,7 +118,7 @@ def _parser(header: Sequence[str]) -> tuple[Callable[[Sequence[str]], Record | N
     """The function that reads a line under ``header``, and what it expects there; None if there is no such header."""
     if known := _HEADERS.get(tuple(header)):
         width, has_sum = known
-        more = ", and the logarithm of their sum, no less than the first" if has_sum else ""
+        more = ", and the logarithm of the sum of all logits' exponentials" if has_sum else ""
         expected = f"one image's label, {width} different classes and falling logits{more}"
         return lambda row: _parse(row, width, has_sum=has_sum) if len(row) == len(header) else None, expected
     outputs = len(header) // 2
@@ -164,13 +165,19 @@ def _parse(row: Sequence[str], width: int, *, has_sum: bool) -> Prediction | Non
         return None
     log_sum = numbers.pop() if has_sum else None
     logits = tuple(numbers)
-    if log_sum is not None and not logits[0] <= log_sum < math.inf:
+    if log_sum is not None and not _least_sum(logits) <= log_sum < math.inf:
         return None
     falling = all(first >= second for first, second in pairwise(logits))
     if not all(map(math.isfinite, logits)) or not falling or len(set(classes)) != width or min(label, *classes) < 0:
         return None
     following = logits[width] if len(logits) > width else None
     return Prediction(row[0], label, tuple(classes), logits[:width], following, log_sum)
+
+
+def _least_sum(logits: Sequence[float]) -> float:
+    """The least that the logarithm of the sum of all logits' exponentials can be, as rounded, with these among them."""
+    known = logits[0] + math.log(math.fsum(math.exp(min(0.0, logit - logits[0])) for logit in logits))
+    return known - _ROUNDING * max(1.0, abs(known))
 
 
 def _parse_output(row: Sequence[str], width: int) -> Output | None:

@@ -46,7 +46,7 @@ def render(contents: Mapping[str, Any]) -> str:
 
 
 def _command(contents: Mapping[str, Any]) -> Iterator[str]:
-    """The command that builds the package; where data and files lay is left out, since it says nothing of them."""
+    """The command that builds the package; where data and files lay, and on which device, is left out."""
     inputs, weights = contents["inputs"], contents["checkpoint"]
     yield from ("hubpkg", "build", contents["model"], "--dataset", contents["dataset"])
     for key, value in inputs.get("settings", {}).items():

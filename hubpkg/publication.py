@@ -87,6 +87,8 @@ def publish(order: Order) -> tuple[Verification, dict[str, Any] | None]:
         _send(order, planned, place)
         revision.revise(order.package, planned, order.report)
         checked, contents = verification.verify(order.package), _contents(order.package)
+        if not checked.ok:
+            return checked, None
     result: dict[str, Any] = {
         "package": str(order.package),
         "uid": contents["uid"],

@@ -31,11 +31,11 @@ def beside(path: Path) -> Iterator[Path]:
     Raises:
         OSError: it can't be written; names ``path``.
     """
-    partial = path.with_name(f".{path.stem[:40]}.{os.getpid()}.{time.monotonic_ns()}{path.suffix}")
+    partial = path.with_name(f".{path.stem[:40]}.{os.getpid()}.{time.monotonic_ns()}{path.suffix[:20]}")
     try:
         yield partial
     except OSError as error:
-        if error.filename == str(partial) or error.errno in _FULL:
+        if error.filename == str(partial) or (error.filename is None and error.errno in _FULL):
             error.filename, error.filename2 = str(path), None
         raise
     finally:

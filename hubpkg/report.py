@@ -43,7 +43,13 @@ _PICTURES = {
     ".svg": "image/svg+xml",
     ".webp": "image/webp",
 }
-_RUN = frozenset({".htm", ".html", ".svg", ".xht", ".xhtml", ".xml"})  # files whose scripts browsers run
+# Files that pages lead to: a browser runs scripts of others, some of them by what a host calls their type.
+_LINKED = frozenset(
+    (
+        *(".ckpt", ".csv", ".gif", ".jpeg", ".jpg", ".json", ".jsonl", ".md", ".mindir", ".onnx", ".png", ".py"),
+        *(".safetensors", ".txt", ".webp", ".yaml"),
+    )
+)
 _METRICS = {"top1": "Top-1 accuracy", "top5": "Top-5 accuracy"}
 
 
@@ -144,8 +150,8 @@ class _Files:
         """The link to ``file``; None if the manifest does not list it, it is not there, or it could run a script."""
         known = self.handed_on and (file in self.listed or file == manifest.NAME)
         # Not all hosts of sites can be told to run nothing in the page that it would open as.
-        runs = Path(file).suffix.lower() in _RUN
-        return f"{self.name}/{quote(file)}" if known and not runs else None
+        safe = Path(file).suffix.lower() in _LINKED
+        return f"{self.name}/{quote(file)}" if known and safe else None
 
     def path(self, file: str) -> Path | None:
         """Where ``file`` is; None if it is not listed, or no plain file in the package."""

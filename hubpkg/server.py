@@ -61,10 +61,9 @@ class Watcher:
             return False
         self._trouble = ""
         before = [(entry.path, entry.stamp) for entry in self.site.entries]
-        if [(entry.path, entry.stamp) for entry in found.entries] == before:
-            return False
-        self.site, self.version = found, self.version + 1
-        return True
+        changed = [(entry.path, entry.stamp) for entry in found.entries] != before
+        self.site, self.version = found, self.version + changed
+        return changed
 
 
 class _Handler(BaseHTTPRequestHandler):

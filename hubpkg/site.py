@@ -101,7 +101,8 @@ class Site:
 
     def __post_init__(self) -> None:
         paths = {entry.path for entry in self.entries}
-        pairs = {path: f"{path}{_CHINESE}" for path in paths if f"{path}{_CHINESE}" in paths}
+        cards = {entry.path for entry in self.entries if entry.facts["state"] == "card"}
+        pairs = {path: f"{path}{_CHINESE}" for path in paths if f"{path}{_CHINESE}" in cards}
         second = set(pairs.values())
         listed = tuple(
             {**entry.facts, "chinese": f"{pairs[entry.path]}{_PAGE}" if entry.path in pairs else None}

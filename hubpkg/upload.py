@@ -3,7 +3,7 @@
 import hashlib
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import quote, urlsplit
@@ -109,8 +109,10 @@ class _Folder:
                 target.hardlink_to(partial)  # which fails if something is there by now
             except FileExistsError:
                 return
-            except OSError:  # the file system has no links
-                partial.replace(target)
+            except OSError:  # the file system has no links: the name is taken first
+                with suppress(FileExistsError):
+                    target.touch(exist_ok=False)
+                    partial.replace(target)
 
 
 class _Server:
@@ -153,7 +155,8 @@ class _Store:
             ) from None
         with self._told(where):
             self._client: Any = boto3.session.Session().client("s3")
-        self._conditional, self._hides = True, False
+        self._conditional = True
+        self._hidden: set[str] = set()  # files of which it does not tell whether they are there
         for step in ("PutObject", "CompleteMultipartUpload"):  # upload_fileobj takes no such argument
             self._client.meta.events.register(f"before-parameter-build.s3.{step}", self._set_condition)
 
@@ -171,7 +174,7 @@ class _Store:
                 if _code(error) == "NoSuchKey":
                     return None
                 if _code(error) == "AccessDenied":
-                    self._hides = True
+                    self._hidden.add(file)
                     raise _HiddenError(_refused(self.name(file), error)) from None
                 raise
             for block in answer["Body"].iter_chunks(_BLOCK):
@@ -185,18 +188,19 @@ class _Store:
             try:
                 self._upload(file, path)
             except ClientError as error:
-                if _code(error) == "NotImplemented" and not self._hides:  # a store that knows no conditions
+                if _code(error) == "NotImplemented" and file not in self._hidden:  # a store that knows no conditions
                     self._conditional = False
                     self._upload(file, path)
                 elif _code(error) != "PreconditionFailed":
                     raise
 
     def _upload(self, file: str, path: Path) -> None:
+        self._asks = self._conditional or file in self._hidden  # for nothing to be there
         with path.open("rb") as opened:
             self._client.upload_fileobj(opened, self._bucket, self._prefix + file)
 
     def _set_condition(self, params: dict[str, Any], **_: Any) -> None:
-        if self._conditional:
+        if self._asks:
             params["IfNoneMatch"] = "*"
 
     @contextmanager

@@ -58,7 +58,7 @@ def test_an_extension_defines_datasets_and_metrics_and_imports_its_siblings():
             "DATASETS: expected names that hubpkg has no datasets of, found mnist",
         ),
         ("METRICS = {'top1': Metric(len)}", "METRICS: expected functions by names such as F1score"),
-        ("METRICS = {'f1': Metric(len)}", "which end in no digit"),
+        ("METRICS = {'f1': Metric(len)}", "which begin and end with no digit"),
         ("METRICS = {'a b': Metric(len)}", "found 'a b'"),
         ("METRICS = {'a|b': Metric(len)}", "found 'a|b'"),
         ("METRICS = {'MAE': Metric(3)}", "expected functions by names"),

@@ -29,7 +29,7 @@ def records(draw, images=NAMES):
             tuple(draw(st.lists(st.integers(0, 10**6), min_size=width, max_size=width, unique=True))),
             logits[:width],
             *(logits[width:] or (None,)),
-            draw(st.floats(logits[0], allow_nan=False, allow_infinity=False)) if has_sum else None,
+            draw(st.floats(logits[0] + 2, allow_nan=False, allow_infinity=False)) if has_sum else None,
         )
         for image in draw(st.lists(images, min_size=1, max_size=5, unique=True))
         for logits in [tuple(sorted(draw(st.lists(numbers, min_size=known, max_size=known)), reverse=True))]
@@ -76,6 +76,7 @@ def test_the_form_of_the_file(tmp_path):
         ("image,label,logit1,class1\n", ":1: expected the header"),
         ("image,label,class1\n", ":1: expected the header"),
         (HEADER + "a,1,1,2,0.5\n", ":2: expected one image's label, 2 different classes"),
+        (SUMMED + "a,1,1,2,0.5,0.5,1.193\n", ":2: "),  # the two alone have log(2) more than 0.5, 1.19315
         (HEADER + "a,1,1,2,0.5,0.25\n\n", ":3: "),
         (HEADER + "a,1,1,2,0.5,0.25,0\n", ":2: "),
         (HEADER + "a,1,1,2,0.25,0.5\n", ":2: "),

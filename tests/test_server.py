@@ -145,6 +145,15 @@ def test_what_is_wrong_meanwhile_is_told_once_and_the_site_stays(tmp_path):
         assert ask(server, "/a/1/one.md")[0].status == 404
 
 
+def test_what_is_left_out_meanwhile_is_told_once(tmp_path):
+    drawn.card(tmp_path, "a/1/one")
+    with serving(tmp_path) as (server, said):
+        drawn.card(tmp_path, "a/1/index.html/x" + "y" * 250)
+        assert [server.watcher.look() for _ in range(3)] == [False] * 3
+        (told,) = said
+        assert ": left out: " in told
+
+
 def test_a_port_in_use_is_one_clear_line(folder):
     with socket.socket() as taken:
         taken.bind((HOST, 0))

@@ -231,6 +231,12 @@ def test_a_name_of_two_lines_is_told_in_one(tmp_path):
     assert told.startswith(f"{tmp_path}/index.html/a\\nb.md: left out: ")
 
 
+def test_a_package_called_as_if_it_were_another_s_chinese_card_is_listed(tmp_path):
+    drawn.package(tmp_path, images=20)
+    drawn.package(tmp_path, name="tiny_digits_cn", images=20)
+    assert [facts["chinese"] for facts in site.read(tmp_path).listed] == [None, None]
+
+
 def test_a_chinese_card_is_its_english_card_s_second_page(tmp_path):
     drawn.card(tmp_path / "cards", "a/1/one")
     drawn.card(tmp_path / "cards", "a/1/one_cn")
@@ -252,7 +258,8 @@ def test_a_claim_below_zero_is_read_as_one(tmp_path):
 
 def test_hosts_are_told_to_run_nothing_in_files_of_packages_and_no_page_leads_to_such_a_file(tmp_path):
     package = drawn.package(tmp_path / "dist")
-    (package / "tiny" / "evil.HTML").write_text("<script>alert(1)</script>", encoding="utf-8")
+    for name in ("evil.HTML", "evil.shtml", "evil.svgz"):
+        (package / "tiny" / name).write_text("<script>alert(1)</script>", encoding="utf-8")
     assembly.finish(package, read_manifest(package))
     found = site.read(tmp_path / "dist")
     assert found.count("verified") == 1
@@ -260,7 +267,7 @@ def test_hosts_are_told_to_run_nothing_in_files_of_packages_and_no_page_leads_to
     assert f"/:publisher/:version/:package/*\n  Content-Security-Policy: {site.SANDBOX}\n" in headers
     page = found.files["lab/2.8/tiny_digits.report.html"]().decode()
     assert "tiny/evil.HTML" in page
-    assert not re.search(r'href="tiny_digits/[^"]*\.(html|svg)"', page, re.IGNORECASE)
+    assert not re.search(r'href="tiny_digits/[^"]*\.(s?html|svgz?)"', page, re.IGNORECASE)
 
 
 def test_a_link_in_a_package_is_not_followed(tmp_path):

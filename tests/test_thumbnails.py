@@ -42,6 +42,12 @@ def test_photos_are_made_small_and_damaged_ones_left_out(tmp_path):
     assert len(made["a.jpg"]) < 8_000
 
 
+@pytest.mark.parametrize(("channels", "made"), [(1, True), (2, False), (3, True), (4, True)])
+def test_images_that_are_no_pictures_are_left_out(channels, made):
+    images = from_array(np.zeros((1, 8, 8, channels), np.uint8), [0], ["a"], "one image")
+    assert bool(thumbnails.make(images, ["a"])) is made
+
+
 def test_a_package_holds_the_images_it_gets_most_wrong(small_package):
     found = mistakes.read((small_package / mistakes.FILE).read_bytes())
     wrong = diagnosis.diagnose(predictions.read(small_package / predictions.FILE), 10).mistakes

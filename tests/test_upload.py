@@ -353,6 +353,33 @@ def test_a_store_that_knows_no_conditions_gets_the_file_where_it_says_that_nothi
     assert not bucket.list_objects_v2(Bucket="assets").get("Contents")
 
 
+def test_such_a_store_s_file_that_it_hides_is_not_written_over_after_one_that_it_told_of(asset, bucket):
+    place = upload.destination("s3://assets", QUICK)
+    answer(place, "PutObject", 501, "NotImplemented", when=lambda params: "If-None-Match" in params["headers"])
+    assert upload.send(asset, SHA256, place)
+    other = asset.with_name("other.ckpt")
+    other.write_bytes(asset.read_bytes())
+    bucket.put_object(Bucket="assets", Key=other.name, Body=b"somebody else's")
+    answer(place, "GetObject", 403, "AccessDenied", when=lambda params: params["url_path"].endswith(other.name))
+    with pytest.raises(FetchError, match="found NotImplemented"):
+        upload.send(other, SHA256, place)
+    assert bucket.get_object(Bucket="assets", Key=other.name)["Body"].read() == b"somebody else's"
+
+
+def test_a_folder_without_hard_links_keeps_what_somebody_else_put_there_meanwhile(asset, tmp_path, monkeypatch):
+    def linked(self, *_):
+        self.write_bytes(b"somebody else's")
+        raise PermissionError(1, "Operation not permitted")
+
+    assert upload.send(asset, SHA256, upload.destination(str(tmp_path / "linked"), QUICK))
+    monkeypatch.setattr(Path, "hardlink_to", linked)
+    with pytest.raises(HubpkgError, match="found "):
+        upload.send(asset, SHA256, upload.destination(str(tmp_path / "own"), QUICK))
+    assert (tmp_path / "own" / asset.name).read_bytes() == b"somebody else's"
+    monkeypatch.setattr(Path, "hardlink_to", lambda *_: (_ for _ in ()).throw(PermissionError(1, "not permitted")))
+    assert upload.send(asset, SHA256, upload.destination(str(tmp_path / "other"), QUICK))
+
+
 def test_a_store_gets_a_large_file_in_parts(bucket, tmp_path):
     path = tmp_path / "large.ckpt"
     path.write_bytes(bytes(9 << 20))  # boto3 sends more than 8 MiB in parts

@@ -93,12 +93,17 @@ def drawn(recipe: Mapping[str, Any], count: int, seed: int = 0) -> NDArray[Any]:
 
 
 def compare(
-    expected: NDArray[np.float32], found: NDArray[np.float32], recipe: Mapping[str, Any], tolerance: float
+    expected: NDArray[np.float32],
+    found: NDArray[np.float32],
+    recipe: Mapping[str, Any],
+    tolerance: float,
+    *,
+    ranks: bool = True,
 ) -> float:
     """How far ``found``, of shape (B, outputs), lies from what MindSpore gives for the same inputs, ``expected``.
 
-    Logits have to have the same top-1, too, unless the tolerance is that between devices. Of a regression's outputs it
-    is a share where they are above 1.
+    With ``ranks``, logits have to have the same top-1, too. Of a regression's outputs the tolerance is a share where
+    they are above 1.
 
     Raises:
         EngineError: by more than ``tolerance``, or in another way.
@@ -112,8 +117,8 @@ def compare(
         difference = share_moved(expected.ravel().tolist(), found.ravel().tolist())
     else:
         difference = float(np.abs(expected - found).max())
-    ranks = not regression and tolerance <= ENGINE_TOLERANCE
-    reranked = ranks and (expected.argmax(1) != found.argmax(1)).any()
+    ranks = ranks and not regression
+    reranked = ranks and bool((expected.argmax(1) != found.argmax(1)).any())
     if reranked or not difference <= tolerance:
         raise EngineError(
             f"expected MindSpore's {'outputs' if regression else 'logits'} within {tolerance:.2g}"

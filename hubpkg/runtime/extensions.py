@@ -19,7 +19,9 @@ from hubpkg.predictions import Output, Prediction, Record
 from hubpkg.runtime.datasets import SOURCES, Images, Source
 
 PERCENT = "%"
-_NAME = re.compile(r"[^\s|:<>`]*[^\s|:<>`0-9.-]")  # in the card's evaluation its number follows at once
+_NAME = re.compile(
+    r"([^\s|:<>`0-9.][^\s|:<>`]*)?[^\s|:<>`0-9.-]"
+)  # in the card's evaluation its number follows at once
 _TAKEN = frozenset({"top1", "top5", "top1acc", "top5acc"})
 _RESAMPLES = 1000
 _LARGEST = 1_000_000  # values of labels and outputs up to which resampling is quick
@@ -104,8 +106,9 @@ def load(folder: Path, sources: Mapping[str, bytes], file: str) -> Extension:
     for name, metric in metrics.items():
         if not _NAME.fullmatch(name) or name in _TAKEN or not callable(metric.function):
             raise HubpkgError(
-                f"{place}: METRICS: expected functions by names such as F1score, which end in no digit or '-' and have "
-                f"no space, ':' or '|', and are none of {', '.join(sorted(_TAKEN))}, found {name!r}"
+                f"{place}: METRICS: expected functions by names such as F1score, which begin and end with no digit "
+                f"or '.', end in no '-', have no space, ':' or '|', and are none of {', '.join(sorted(_TAKEN))}, "
+                f"found {name!r}"
             )
         if not isinstance(metric.unit, str) or re.search(r"[|<>`]|[^ -~\u00a0-\U0010ffff]", metric.unit):
             raise HubpkgError(f"{place}: {name}: expected a unit that is text on one line, found {metric.unit!r}")

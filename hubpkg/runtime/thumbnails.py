@@ -30,9 +30,9 @@ def make(images: Images, names: Sequence[str]) -> Mapping[str, bytes]:
             else:
                 picture = Image.fromarray(data[:, :, 0] if data.shape[-1] == 1 else data)
             picture.thumbnail((SIDE, SIDE))
+            file = io.BytesIO()
+            picture.quantize(64).save(file, "PNG", optimize=True)
         except (HubpkgError, OSError, ValueError, Image.DecompressionBombError):
             continue
-        file = io.BytesIO()
-        picture.quantize(64).save(file, "PNG", optimize=True)
         found[name] = file.getvalue()
     return {name: found[name] for name in names if name in found}

@@ -108,9 +108,15 @@ def is_launched() -> bool:
 
 
 def tell_launcher() -> None:
-    """Tell :func:`launch` that the work of this process is done: MindSpore may yet crash at the process's end."""
+    """Tell :func:`launch` that the work of this process is done: MindSpore may yet crash at the process's end.
+
+    The first process has more to do; msrun would end it if another crashed meanwhile, so they wait for it.
+    """
     if is_launched():
-        Path(os.environ[_LAUNCHED], f"{_DONE}-{group().rank}").touch()
+        logs = Path(os.environ[_LAUNCHED])
+        (logs / f"{_DONE}-{group().rank}").touch()
+        while not (logs / f"{_DONE}-0").exists():
+            time.sleep(_POLL_SECONDS)
 
 
 @cache
