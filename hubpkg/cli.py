@@ -1,4 +1,4 @@
-"""The command line: running its commands, and exit status; nothing else."""
+"""The command line: running its commands, interrupts and exit status; how results are printed is in printing.py."""
 
 import argparse
 import errno
