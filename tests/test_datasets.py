@@ -520,20 +520,25 @@ def test_a_survey_is_kept_until_a_file_changes(layout, tmp_path, monkeypatch):
 
 def test_a_survey_takes_little_memory_for_each_image(tmp_path):
     """50,000 images may not take a tenth more memory than 500: that is 1,000 bytes each."""
-    file, count = tmp_path / "image.JPEG", 5000
+    file, count = tmp_path / "image.JPEG", 4000
     file.write_bytes(jpeg(1))
     for index in range(count):
         folder = tmp_path / "val" / SYNSETS[index % 10]
         folder.mkdir(parents=True, exist_ok=True)
         (folder / flat_name(index)).hardlink_to(file)
-    tracemalloc.start()
-    try:
-        split = load("imagenet2012", tmp_path)
-        _, peak = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
+    settle(tmp_path)
+    peaks = []
+    for attempt in range(3):  # the first imports modules, and one may let Python's table of interned strings grow
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("HUBPKG_CACHE", str(tmp_path / f"cache-{attempt}"))
+            tracemalloc.start()
+            try:
+                split = load("imagenet2012", tmp_path)
+                peaks.append(tracemalloc.get_traced_memory()[1])
+            finally:
+                tracemalloc.stop()
     assert len(split.images) == count
-    assert peak < 1500 * count  # half a megabyte is not images'
+    assert min(peaks) < 1000 * count
 
 
 def test_a_file_that_changed_just_now_is_read_again(tmp_path):
