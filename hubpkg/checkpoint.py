@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from hubpkg import cache
+from hubpkg import cache, interrupts
 from hubpkg.errors import CheckpointError, HubpkgError, IntegrityError
 from hubpkg.runtime import framework
 
@@ -50,7 +50,7 @@ def load(path: Path) -> Mapping[str, Any]:
         what = f"the suffix {path.suffix!r}" if path.is_file() else "no such file"
         raise CheckpointError(f"{path}: expected a checkpoint file *.ckpt, found {what}")
     try:
-        with framework.uninterrupted(), _unlogged():
+        with interrupts.deferred(), _unlogged():
             from hubpkg.runtime import ckpt
 
             if (fault := ckpt.fault(path)) is not None:
@@ -87,7 +87,7 @@ def put(network: Any, parameters: Mapping[str, Any], path: Path) -> None:
         CheckpointError: with every parameter that is missing, extra, or of another shape or type.
     """
     _compare(network, parameters, path)
-    with framework.uninterrupted():
+    with interrupts.deferred():
         framework.load().load_param_into_net(network, parameters, strict_load=True)
 
 
@@ -154,7 +154,7 @@ def save(network: Any, path: Path) -> None:
     """
     mindspore = framework.load()
     try:
-        with framework.uninterrupted(), _unlogged():
+        with interrupts.deferred(), _unlogged():
             mindspore.save_checkpoint(network, str(path))
     except (RuntimeError, OSError) as error:
         path.with_suffix(".tmp").unlink(missing_ok=True)  # which MindSpore leaves

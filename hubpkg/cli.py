@@ -1,32 +1,29 @@
-"""The command line: running its commands, interrupts and exit status; how results are printed is in printing.py."""
+"""The command line: running its commands, and their exit status; how results are printed is in printing.py."""
 
 import argparse
 import errno
 import io
 import os
 import shlex
-import signal
 import sys
-import threading
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
-from hubpkg import arguments, printing
+from hubpkg import arguments, interrupts, printing
 from hubpkg.errors import HubpkgError, HubpkgWarning, IntegrityError
 
 _POLICY_KEYS = ("tries", "stall_seconds", "offline", "allow_http", "allow_short_digest")  # of transport.Policy
 _RUN_KEYS = ("engine", "batch_size", "workers", "msrun")  # of job.Job
-_RETRY_SECONDS = 0.05
 _FINDING, _INTERRUPTED, _PIPE_CLOSED = 1, 130, 141
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command in ``argv`` (default: the process's); give the exit status."""
-    interrupts = _prepare()
+    received = interrupts.catch()
+    _prepare()
     options = arguments.parser(_COMMANDS).parse_args(argv)
     options.arguments = sys.argv[1:] if argv is None else list(argv)
     try:
@@ -46,7 +43,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _PIPE_CLOSED
     except (Exception, KeyboardInterrupt) as error:
         # After an interrupt each error is told as one: imports, native code and worker processes turn it into others.
-        if interrupts or isinstance(error, KeyboardInterrupt):
+        if received or isinstance(error, KeyboardInterrupt):
+            interrupts.release()
             printing.say(f"hubpkg: interrupted{'; finished stages are kept' if options.run in _WITH_STAGES else ''}")
             return _INTERRUPTED
         if (reason := _reason(error)) is None:
@@ -75,40 +73,12 @@ def _reason(error: BaseException) -> str | None:
     return None
 
 
-def _prepare() -> list[int]:
-    """Set up the process: its streams, its signals, and how much MindSpore says; gives the signals that will come."""
+def _prepare() -> None:
+    """Set up the process's streams, and how much MindSpore says."""
     for stream in (sys.stdout, sys.stderr):  # a terminal of another encoding shows what it can
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    received: list[int] = []
-
-    def interrupt(number: int, _: FrameType | None) -> None:
-        received.append(number)
-        raise KeyboardInterrupt
-
-    # MindSpore, once it has compiled, answers Ctrl-C by sending itself SIGTERM: both are an interruption. So is closing
-    # the terminal. What a shell or nohup has ignored stays so.
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) != signal.SIG_IGN:
-            signal.signal(number, interrupt)
-    _retry_interrupts(received)
     os.environ.setdefault("GLOG_v", "4")  # MindSpore raises its errors too; its log would only say them twice
-    return received
-
-
-def _retry_interrupts(received: Sequence[int]) -> None:
-    """Send a signal again whose exception was lost, as Python loses what is raised in a ``__del__``."""
-    before = sys.unraisablehook
-
-    def hook(unraisable: Any) -> None:
-        if received and isinstance(unraisable.exc_value, KeyboardInterrupt):
-            again = threading.Timer(_RETRY_SECONDS, os.kill, (os.getpid(), received[-1]))
-            again.daemon = True
-            again.start()
-        else:
-            before(unraisable)
-
-    sys.unraisablehook = hook
 
 
 def _check_workers(options: argparse.Namespace) -> None:

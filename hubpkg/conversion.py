@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hubpkg import checkpoint, documents, entrypoint, evaluation, manifest, replacement
+from hubpkg import checkpoint, documents, entrypoint, evaluation, interrupts, manifest, replacement
 from hubpkg.errors import CheckpointError, HubpkgError
 from hubpkg.job import check_writable
 from hubpkg.spec import ModelSpec
@@ -178,12 +178,10 @@ def convert(
 
 
 def _network(spec: ModelSpec, arguments: Mapping[str, Any]) -> Any:
-    from hubpkg.runtime import framework
-
     sources = {name: path.read_bytes() for name, path in spec.entry_files.items()}
     given = {key: value for key, value in spec.network_defaults.items() if key != "image_size"}
     try:
-        with framework.uninterrupted(), entrypoint.loaded(spec.folder, sources) as create_network:
+        with interrupts.deferred(), entrypoint.loaded(spec.folder, sources) as create_network:
             return create_network(spec.name, **given, **arguments)
     except (Exception, SystemExit) as error:
         told = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"

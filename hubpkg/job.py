@@ -11,6 +11,7 @@ from hubpkg import (
     checkpoint,
     entrypoint,
     evaluation,
+    interrupts,
     manifest,
     performance,
     predictions,
@@ -136,16 +137,14 @@ class Job:
         Raises:
             HubpkgError: the model's code fails, or what it makes does not take the recipe's images.
         """
-        from hubpkg.runtime import framework
-
         mindspore, stated = self.mindspore, self.spec.recipe
         shape, dtype = (1, *recipe.input_shape(stated)), getattr(mindspore, recipe.input_dtype(stated))
         inputs = f"{'images' if recipe.of_images(stated) else 'inputs'} of shape {shape}"
         try:
-            with framework.uninterrupted(), entrypoint.loaded(self.spec.folder, self._sources) as create_network:
+            with interrupts.deferred(), entrypoint.loaded(self.spec.folder, self._sources) as create_network:
                 network = create_network(self.spec.name, **self.spec.network_arguments)
             mindspore.set_context(mode=mindspore.PYNATIVE_MODE)  # in graph mode a refusal leaves files behind
-            with framework.uninterrupted():
+            with interrupts.deferred():
                 found = network.set_train(False)(mindspore.ops.zeros(shape, dtype)).shape
         except (Exception, SystemExit) as error:  # the model's code may raise anything
             message = str(error).strip().partition("\n")[0]

@@ -137,43 +137,6 @@ def test_days_are_for_prune_alone(hubpkg, tmp_path):
     assert (done.returncode, done.stderr) == (2, "hubpkg: error: --days: expected it with prune, found it with list\n")
 
 
-IN_A_NAME = """
-class Part:
-    def __set_name__(self, owner, name):
-        os.kill(os.getpid(), getattr(signal, sys.argv[1]))
-
-def build(*_):
-    type("Whole", (), {"part": Part()})
-"""
-IN_A_DEL = """
-class Part:
-    def __del__(self):
-        os.kill(os.getpid(), getattr(signal, sys.argv[1]))
-        time.sleep(1)
-
-def build(*_):
-    part = Part()
-    del part
-    time.sleep(60)
-"""
-
-
-@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
-@pytest.mark.parametrize("where", [IN_A_NAME, IN_A_DEL], ids=["name", "del"])
-def test_an_interrupt_that_python_makes_another_error_of_or_loses_is_told_as_one(where, name, models, tmp_path):
-    # Python before 3.12 makes a RuntimeError of it when a class is made, so any import with an enum in it may.
-    around = "import os, signal, sys, time; from hubpkg import cli, package", "package.build = build"
-    done = subprocess.run(
-        [sys.executable, "-c", f"{around[0]}\n{where}\n{around[1]}; sys.exit(cli.main(['build', 'xcit_small']))", name],
-        env={**os.environ, "HUBPKG_MODELS": str(models), "HUBPKG_CACHE": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert (done.returncode, done.stdout) == (130, "")
-    assert done.stderr == "hubpkg: interrupted; finished stages are kept\n"
-
-
 def test_a_folder_of_packages_is_told_as_one(tmp_path, capsys):
     dist = tmp_path / "dist"
     first, second = (tiny.make(tmp_path / name) for name in "ab")

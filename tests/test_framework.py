@@ -1,6 +1,5 @@
 """Which MindSpore is taken, and what is said of it."""
 
-import signal
 import subprocess
 from importlib import metadata
 
@@ -63,37 +62,6 @@ def test_the_command_tells_of_a_slow_one_in_one_line(hubpkg, tmp_path):
     assert len(lines) == framework.version().startswith(("2.9", "2.10"))
     assert all(line.split(":")[0] in ("hubpkg", "train", "export", "evaluate", "benchmark", "package")
                for line in done.stderr.splitlines())  # fmt: skip
-
-
-def pressed(times, done, error=None):
-    with framework.uninterrupted():
-        for press in range(times):
-            with framework.uninterrupted():
-                signal.raise_signal(signal.SIGINT)
-                done.append(press + 1)
-        if error is not None:
-            raise error
-
-
-def test_ctrl_c_waits_until_native_code_is_done():
-    handler, done = signal.getsignal(signal.SIGINT), []
-    with pytest.raises(KeyboardInterrupt):
-        pressed(2, done)
-    assert done == [1, 2]
-    assert signal.getsignal(signal.SIGINT) is handler
-
-
-def test_an_error_that_native_code_makes_of_ctrl_c_is_not_what_is_said():
-    with pytest.raises(KeyboardInterrupt):
-        pressed(1, [], RuntimeError("a damaged file"))
-
-
-def test_ctrl_c_again_does_not_wait(monkeypatch):
-    monkeypatch.setattr(framework, "_AGAIN_SECONDS", 0)
-    done = []
-    with pytest.raises(KeyboardInterrupt):
-        pressed(3, done)
-    assert done == [1, 2]  # the second one was held back by the inner context alone
 
 
 def test_a_device_that_is_not_there_is_refused():

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hubpkg import interrupts, stages
 from hubpkg import recipe as recipes
-from hubpkg import stages
 from hubpkg.errors import EngineError
 from hubpkg.evaluation import ENGINE_TOLERANCE, share_moved
 from hubpkg.runtime import datasets, framework, workers
@@ -54,7 +54,7 @@ def version(name: str) -> str | None:
         return framework.version()
     if importlib.util.find_spec(name) is None:
         return None
-    with framework.uninterrupted():
+    with interrupts.deferred():
         return str(importlib.import_module(name).__version__)  # whatever the distribution is called
 
 
@@ -131,7 +131,7 @@ def compare(
 def run_network(network: Any, images: NDArray[Any]) -> NDArray[np.float32]:
     """The logits, of shape (B, classes), that the MindSpore cell ``network`` gives for ``images``, in float32."""
     mindspore = framework.load()
-    with framework.uninterrupted():
+    with interrupts.deferred():
         logits = network(mindspore.Tensor(images))
         if logits.dtype != mindspore.float32:
             logits = mindspore.ops.cast(logits, mindspore.float32)
@@ -218,7 +218,7 @@ class OnnxRuntime:
         return _session(self._file, 1)
 
     def _export(self, task: Task, folder: Path) -> None:
-        with framework.uninterrupted():
+        with interrupts.deferred():
             import onnx
 
             from hubpkg.runtime import onnx_graph
@@ -228,7 +228,7 @@ class OnnxRuntime:
         inputs = blank(recipe, self.batch_size)
         framework.export_onnx(network._network, inputs, folder / _FILE)  # noqa: SLF001 - the one beside it
         try:
-            with framework.uninterrupted():
+            with interrupts.deferred():
                 onnx.save(onnx_graph.optimized(onnx.load(folder / _FILE)), folder / _FILE)
             session = _session(folder / _FILE, workers.threads())
             _run(session, inputs)
@@ -290,11 +290,11 @@ def _session(file: Path, threads: int) -> Any:
     options.intra_op_num_threads = threads
     options.log_severity_level = 3
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # the cores decode images meanwhile
-    with framework.uninterrupted():
+    with interrupts.deferred():
         return onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
 
 
 def _run(session: Any, images: NDArray[Any]) -> NDArray[np.float32]:
-    with framework.uninterrupted():
+    with interrupts.deferred():
         logits: NDArray[np.float32] = session.run(None, {session.get_inputs()[0].name: images})[0]
     return logits

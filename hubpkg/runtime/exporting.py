@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hubpkg import checkpoint
+from hubpkg import checkpoint, interrupts
 from hubpkg.errors import EngineError
 from hubpkg.exports import MINDIR, ONNX
 from hubpkg.runtime import engines, foreign, framework
@@ -34,7 +34,7 @@ def write(network: Any, kind: str, batch: Array, file: Path) -> None:
     elif kind == MINDIR:
         mindspore = framework.load()
         try:
-            with framework.uninterrupted():
+            with interrupts.deferred():
                 mindspore.export(network, mindspore.Tensor(batch), file_name=str(file), file_format="MINDIR")
         except (RuntimeError, TypeError, ValueError) as error:
             raise EngineError(
@@ -57,12 +57,12 @@ def loaded(file: Path, kind: str, network: Callable[[], Any]) -> Callable[[Array
     if kind == ONNX:
         import onnxruntime
 
-        with framework.uninterrupted():
+        with interrupts.deferred():
             session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
         return lambda batch: np.asarray(session.run(None, {session.get_inputs()[0].name: batch})[0])
     mindspore = framework.load()
     if kind == MINDIR:
-        with framework.uninterrupted():
+        with interrupts.deferred():
             cell = mindspore.nn.GraphCell(mindspore.load(str(file)))
     else:
         cell = network()

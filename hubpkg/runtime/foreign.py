@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hubpkg import interrupts
 from hubpkg.errors import CheckpointError, HubpkgError
 from hubpkg.runtime import framework
 
@@ -49,7 +50,7 @@ def _read_safetensors(path: Path) -> dict[str, Array]:
 
 def _read_pytorch(path: Path, within: Sequence[str]) -> dict[str, Array]:
     try:
-        with framework.uninterrupted():
+        with interrupts.deferred():
             import torch
     except ModuleNotFoundError:
         raise HubpkgError(
@@ -112,7 +113,7 @@ def faults(found: Mapping[str, Array], plan: Mapping[str, Sequence[str]], networ
 def parameters(arrays: Mapping[str, Array]) -> dict[str, Any]:
     """MindSpore's parameters of these values, by name."""
     mindspore = framework.load()
-    with framework.uninterrupted():
+    with interrupts.deferred():
         return {name: mindspore.Parameter(mindspore.Tensor(value), name=name) for name, value in arrays.items()}
 
 
@@ -123,7 +124,7 @@ def reference_logits(name: str, weights: Mapping[str, Array], classes: int, batc
         CheckpointError: the weights are not that network's.
     """
     try:
-        with framework.uninterrupted():
+        with interrupts.deferred():
             import timm
             import torch
     except ModuleNotFoundError:

@@ -2,23 +2,19 @@
 
 import atexit
 import re
-import signal
-import threading
-import time
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from importlib import metadata
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
+from hubpkg import interrupts
 from hubpkg import recipe as recipes
 from hubpkg.errors import EngineError, HubpkgError, SlowFrameworkWarning
 
 _FAST_ON_CPU = ((2, 7), (2, 8))  # from 2.9 on, convolutions take many times as long there
-_AGAIN_SECONDS = 1.0  # MindSpore, once it has compiled, may answer one Ctrl-C by a second signal at once
 
 
 def version() -> str:
@@ -54,7 +50,7 @@ def load() -> Any:
     found = version()
     _check_numpy(found)
     try:
-        with uninterrupted():
+        with interrupts.deferred():
             import mindspore
     except ImportError as error:
         raise HubpkgError(f"expected MindSpore {found} to import, found: {error}") from None
@@ -66,38 +62,6 @@ def load() -> Any:
             stacklevel=2,
         )
     return mindspore
-
-
-@contextmanager
-def uninterrupted() -> Iterator[None]:
-    """Let Ctrl-C, and what else ends a process, wait until the context is over; pressed again, it does not wait.
-
-    An exception that a signal's handler raises while native code calls Python is not always passed on: MindSpore takes
-    it for a damaged file, or it aborts the process.
-    """
-    if threading.current_thread() is not threading.main_thread():  # signals go to the main thread alone
-        yield
-        return
-    found = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
-    handlers = {int(number): handler for number, handler in found.items() if callable(handler)}
-    received: dict[int, float] = {}  # the signals, and when each came first
-
-    def later(number: int, frame: FrameType | None) -> None:
-        now = time.monotonic()
-        again = any(now - first > _AGAIN_SECONDS for first in received.values())
-        received.setdefault(number, now)
-        if again:
-            handlers[number](number, frame)
-
-    for number in handlers:
-        signal.signal(number, later)
-    try:
-        yield
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
-        if received:
-            signal.raise_signal(next(iter(received)))
 
 
 @contextmanager
@@ -172,7 +136,7 @@ def export_onnx(network: Any, inputs: Any, file: Path) -> None:
     mindspore = load()
     images = mindspore.Tensor(inputs)
     try:
-        with uninterrupted():
+        with interrupts.deferred():
             if hasattr(mindspore, "onnx"):  # from 2.8 on
                 mindspore.onnx.export(network, images, file_name=str(file))
             else:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from hubpkg import interrupts
 from hubpkg import recipe as recipes
 from hubpkg.errors import HubpkgError
 from hubpkg.performance import Parameter, Timing
@@ -185,7 +186,7 @@ def _until(wanted: int, fewest: int) -> Iterator[int]:
 
 
 def _milliseconds(call: Callable[[], Any]) -> float:
-    with framework.uninterrupted():
+    with interrupts.deferred():
         started = time.perf_counter()
         call()
     return round((time.perf_counter() - started) * 1e3, 3)

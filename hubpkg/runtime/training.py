@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from hubpkg import checkpoint, progress
+from hubpkg import checkpoint, interrupts, progress
 from hubpkg import recipe as recipes
 from hubpkg.errors import HubpkgError
 from hubpkg.performance import Timing
@@ -119,7 +119,7 @@ def train(task: Task, run: Path) -> Trained | None:
     Raises:
         HubpkgError: the recipe, the data or the loss are not fit to go on with, or memory is short; snapshots are kept.
     """
-    with framework.uninterrupted():
+    with interrupts.deferred():
         training = _Training(task, run)
     try:
         with training.log:
@@ -189,7 +189,7 @@ class _Training:
             self._end_epoch(show)  # of an earlier run that was stopped before it had
             self.last = time.perf_counter()
             for batch in self._batches():
-                with framework.uninterrupted():
+                with interrupts.deferred():
                     self.whole = False
                     self._train_on(batch)
                     self.whole = True
@@ -291,7 +291,7 @@ class _Training:
         mindspore = framework.load()
         sources = self.step.averages if kind == "average" else self.task.network.get_parameters()
         values = [mindspore.Tensor(parameter.asnumpy()) for parameter in sources]
-        with framework.uninterrupted():
+        with interrupts.deferred():
             for parameter, value in zip(self.task.twin.get_parameters(), values, strict=True):
                 # The first one's are kept; those of others differ in their batches' statistics.
                 parameter.set_data(value if self.group.size == 1 else mindspore.ops.Broadcast(0)((value,))[0])
