@@ -5,6 +5,7 @@ branch that is there stay as they are, whatever happens meanwhile.
 """
 
 import os
+import re
 import shlex
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -44,10 +45,10 @@ class Checkout:
         try:
             self._head = self._git("rev-parse", "--verify", "--quiet", "HEAD^{commit}")
         except HubpkgError as error:
-            if "dubious ownership" in str(error):
+            if owned := re.search("dubious ownership in repository at '(.*)'", str(error)):
                 raise HubpkgError(
                     f"{folder}: expected a checkout of your own, found another user's, which git does not trust; if "
-                    f"you do: git config --global --add safe.directory {shlex.quote(str(folder.absolute()))}"
+                    f"you do: git config --global --add safe.directory {shlex.quote(owned[1])}"
                 ) from None
             self._head = ""
         if not self._head or not self._is_folder(f"{self._head}:{ASSETS}"):

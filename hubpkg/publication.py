@@ -20,6 +20,7 @@ from hubpkg.lint.source import Card
 from hubpkg.transport import Policy
 from hubpkg.verification import Verification
 
+_KINDS = ("hub", "cn")  # of cards that the hub has
 SUFFIX = ".pull-request.txt"  # of the text, which lies beside the package
 _NOWHERE = ", a name reserved for examples, so that the hub's own client finds none there."
 
@@ -164,7 +165,7 @@ def _digest(folder: Path) -> str:
 def _cards(contents: Mapping[str, Any]) -> dict[str, bytes]:
     """The package's card and its Chinese one as the hub has them, by their paths there."""
     folder = f"{ASSETS}/{contents['uid'].rpartition('/')[0]}"
-    made = (cards.render(kind, contents) for kind in ("hub", "cn"))
+    made = (cards.render(kind, contents) for kind in _KINDS)
     return {f"{folder}/{name}": text.encode() for name, text in made}
 
 
@@ -232,7 +233,7 @@ def _pull_request(title: str, contents: Mapping[str, Any], checked: Verification
         "",
         "```shell",
         f"hubpkg verify {contents['package']}",
-        f"hubpkg cards {contents['package']} --for hub --out {shlex.quote(folder)} --check",
+        *(f"hubpkg cards {contents['package']} --for {kind} --out {shlex.quote(folder)} --check" for kind in _KINDS),
         "```",
     ]
     return "\n".join(lines) + "\n"

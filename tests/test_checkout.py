@@ -102,7 +102,8 @@ def test_the_pull_request_holds_what_verify_found(package, hub):
     assert "| bom | yes |" in text
     assert "not yet read back" in text
     assert "models/tree/main/tiny>, a name reserved for examples, so that the hub's own client finds none" in text
-    assert "\nhubpkg cards tiny_digits --for hub --out mshub_res/assets/publisher/2.10 --check\n" in text
+    for kind in ("hub", "cn"):
+        assert f"\nhubpkg cards tiny_digits --for {kind} --out mshub_res/assets/publisher/2.10 --check\n" in text
 
 
 def test_a_second_run_changes_nothing_and_says_the_same(package, hub):
@@ -118,6 +119,13 @@ def test_a_card_that_is_in_the_hub_already_needs_no_branch(package, hub):
     git(hub, "branch", "--delete", BRANCH)
     assert publish(package, hub)["commit"] is None
     assert git(hub, "branch", "--list", BRANCH) == ""
+
+
+def test_a_checkout_of_another_user_s_is_told_by_the_folder_that_git_has_to_trust(package, hub, monkeypatch):
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+    monkeypatch.chdir(hub)
+    with pytest.raises(HubpkgError, match=f"another user's, .*: git config --global --add safe.directory {hub}$"):
+        publish(package, Path("mshub_res"))
 
 
 def refused(package, hub, pattern, **options):
