@@ -13,8 +13,9 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from hubpkg import pages, site
+from hubpkg.entries import Content
 from hubpkg.errors import HubpkgError
-from hubpkg.site import Content, Site
+from hubpkg.site import Site
 
 HOST = "127.0.0.1"
 _CHANGES = ".changes"  # where pages ask whether they should be loaded again

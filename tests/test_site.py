@@ -10,7 +10,7 @@ import drawn
 import pytest
 from forging import read_manifest
 
-from hubpkg import assembly, site, verification
+from hubpkg import assembly, entries, site, verification
 from hubpkg.errors import HubpkgError
 
 
@@ -155,7 +155,7 @@ def test_a_site_that_fails_half_way_leaves_the_earlier_one(tmp_path):
     def fail():
         raise OSError(28, "No space left on device")
 
-    broken = site.Entry("b/1/c", tmp_path, (), found.entries[0].facts, {"b/1/c.report.html": fail})
+    broken = entries.Entry("b/1/c", tmp_path, (), found.entries[0].facts, {"b/1/c.report.html": fail})
     with pytest.raises(OSError, match="No space"):
         site.write(site.Site((*found.entries, broken)), tmp_path / "out", print)
     assert files_in(tmp_path) == before
