@@ -19,6 +19,11 @@ CORPUS = ROOT.parent / "shared" / "hub-cards"
 LARGE, SMALL = "xcit_tiny_12_p16_224", "xcit_small"
 OWN_CACHE = "own cache"  # in tmp_path, of the processes that a test starts
 
+# What is ignored here, as nohup has it and a shell in the background, would be ignored by all that a test starts.
+for ending in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    if signal.getsignal(ending) == signal.SIG_IGN:
+        signal.signal(ending, signal.default_int_handler if ending == signal.SIGINT else signal.SIG_DFL)
+
 # As hubpkg sets it before it checks a signature: MindSpore can't be imported after protobuf's other implementation.
 os.environ["PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION"] = "python"
 
