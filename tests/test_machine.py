@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -92,7 +93,8 @@ def test_a_process_beside_this_one_is_found():
         process.kill()
     assert found.own_cpus < 0.5
     assert found.other_cpus is None or found.other_cpus > 0.3
-    assert found.other_cpus is None or any("other processes kept" in reason for reason in found.noise())
+    few = replace(found, cpus=2)  # of many CPUs, one is not missed
+    assert found.other_cpus is None or any("other processes kept" in reason for reason in few.noise())
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,6 @@ import re
 import signal
 import threading
 import time
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -217,8 +216,16 @@ def test_an_interrupt_does_not_wait_for_the_end_of_a_file(tmp_path):
     (tmp_path / "large").touch()
     os.truncate(tmp_path / "large", 1 << 35)
     before = time.process_time()
-    interrupt = partial(signal.pthread_kill, threading.main_thread().ident, signal.SIGINT)
-    threading.Timer(0.5, interrupt).start()
-    with pytest.raises(KeyboardInterrupt):
+
+    def interrupt():
+        while time.process_time() - before < 0.5:  # until it is well under way
+            time.sleep(0.01)
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+
+    def hash_it():
+        threading.Thread(target=interrupt).start()
         manifest.records(tmp_path, ["large"])
+
+    with pytest.raises(KeyboardInterrupt):
+        hash_it()
     assert time.process_time() - before < 10

@@ -40,10 +40,8 @@ def build(start):
 
 
 def wait_for(pattern, folder, process):
-    deadline = time.monotonic() + 120
     while not list(folder.glob(pattern)):
         assert process.poll() is None, process.communicate()[1]
-        assert time.monotonic() < deadline, f"no {pattern} in {folder}"
         time.sleep(0.01)
 
 

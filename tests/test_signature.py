@@ -311,6 +311,7 @@ def test_sigstore_out_of_reach_is_said_in_one_line(hubpkg, signed, tmp_path):
     """No name is resolved, so that this needs no network, and finds none."""
     before = Path(f"{signed}.sig").read_bytes()
     nowhere = dict.fromkeys(("HTTPS_PROXY", "https_proxy"), "http://127.0.0.1:9")
+    nowhere |= dict.fromkeys(("NO_PROXY", "no_proxy"), "")  # which tests with a server on loopback set for all
     home = {"XDG_CACHE_HOME": str(tmp_path / "x"), "XDG_DATA_HOME": str(tmp_path / "y")}
     done = hubpkg("sign", signed, "--sigstore", env={**nowhere, **home})
     refused(done, "--sigstore: expected to reach Sigstore, found ")

@@ -8,6 +8,7 @@ import pty
 import resource
 import shlex
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -204,7 +205,10 @@ def test_two_workers_with_half_the_batch_have_the_gradients_of_one_with_the_whol
     python.chmod(0o755)
     path = f"{python.parent}{os.pathsep}{os.environ['PATH']}"
     env = {**os.environ, "HUBPKG_MODELS": str(models), "HUBPKG_CACHE": str(tmp_path / "cache"), "PATH": path}
+    with socket.create_server(("127.0.0.1", 0)) as probe:  # msrun's own port is the same for all of this machine
+        port = probe.getsockname()[1]
     msrun = [sys.executable, "-m", "mindspore.parallel.cluster.run", "--worker_num=2", "--local_worker_num=2"]
+    msrun.append(f"--master_port={port}")
     for name, launcher in (("one", [python]), ("two", [*msrun, "--join=True", f"--log_dir={tmp_path}", "python"])):
         command = [*launcher, str(script), str(tmp_path / name)]
         subprocess.run(command, env=env, capture_output=True, check=True, timeout=600)

@@ -10,6 +10,7 @@ import socket
 import threading
 import time
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -25,7 +26,7 @@ from hubpkg.errors import FetchError, HubpkgError, IntegrityError, InvalidDocume
 from hubpkg.transport import Policy
 
 assert loopback.ROOT  # it has proxies left out of what follows
-QUICK = Policy(tries=3, stall_seconds=2, backoff_seconds=0.01)
+QUICK = Policy(tries=3, stall_seconds=120, read_seconds=60, backoff_seconds=0.01)  # to try again, not to give up
 DATA = b"an asset\n" * 100_000
 SHA256 = hashlib.sha256(DATA).hexdigest()
 
@@ -94,7 +95,7 @@ class Shelf(BaseHTTPRequestHandler):
 
     def read_slowly(self, size):
         while size:
-            time.sleep(0.1)
+            time.sleep(0.15)
             yield (block := self.rfile.read(min(size, 1 << 20)))
             size -= len(block)
 
@@ -173,7 +174,7 @@ def test_a_server_may_take_longer_than_it_may_stall(tmp_path):
     path = tmp_path / "large.ckpt"
     path.write_bytes(bytes(24 << 20))
     with shelf(PUT=["slow"]) as (url, _, seen):
-        place = upload.destination(url, Policy(tries=1, stall_seconds=1.5))
+        place = upload.destination(url, Policy(tries=1, stall_seconds=3))
         assert upload.send(path, manifest.record(path).sha256, place)
         assert [method for method, _, _ in seen] == ["GET", "PUT", "GET"]
 
@@ -197,8 +198,9 @@ def test_what_is_read_back_comes_from_no_cache_and_what_is_sent_follows_redirect
     ids=str,
 )
 def test_a_server_that_does_not_take_it_is_told(asset, faults, kind, pattern):
+    policy = replace(QUICK, stall_seconds=1 if "hang" in faults["PUT"] else QUICK.stall_seconds)
     with shelf(**faults) as (url, _, _), pytest.raises(kind, match=pattern):
-        upload.send(asset, SHA256, upload.destination(f"{url}/a", Policy(tries=3, stall_seconds=1, backoff_seconds=0)))
+        upload.send(asset, SHA256, upload.destination(f"{url}/a", policy))
 
 
 @pytest.mark.parametrize("place", ["netrc", "URL"])
