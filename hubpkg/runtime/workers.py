@@ -110,12 +110,12 @@ def is_launched() -> bool:
 def tell_launcher() -> None:
     """Tell :func:`launch` that the work of this process is done: MindSpore may yet crash at the process's end.
 
-    The first process has more to do; msrun would end it if another crashed meanwhile, so they wait for it.
+    msrun would end those that are not done yet if another crashed, so each waits for all.
     """
     if is_launched():
         logs = Path(os.environ[_LAUNCHED])
         (logs / f"{_DONE}-{group().rank}").touch()
-        while not (logs / f"{_DONE}-0").exists():
+        while len(list(logs.glob(f"{_DONE}-*"))) < group().size:
             time.sleep(_POLL_SECONDS)
 
 
