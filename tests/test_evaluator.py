@@ -17,6 +17,7 @@ from conftest import OWN_CACHE, SMALL
 from hubpkg import checkpoint as checkpoints
 from hubpkg import evaluation, predictions
 from hubpkg.job import Job
+from hubpkg.runtime import workers
 from hubpkg.spec import read_spec
 
 PREDICTIONS, FIGURES = f"{SMALL}_digits.predictions.csv", f"{SMALL}_digits.evaluation.json"
@@ -247,10 +248,12 @@ def test_what_a_worker_found_wrong_is_told(hubpkg, checkpoint, tmp_path):
     assert "unrecognized" in done.stderr or "--bind_cores" in done.stderr
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+def test_a_port_that_is_used_seconds_later_is_none_that_the_system_gives_out(monkeypatch):
+    assert workers.free_port() < 32_768  # where Linux begins, unless it was told otherwise; macOS at 49,152
+    with socket.create_server(("127.0.0.1", workers.free_port())) as taken:
+        ports = iter([taken.getsockname()[1], workers.free_port()])
+        monkeypatch.setattr(workers.secrets, "choice", lambda _: next(ports))
+        assert workers.free_port() != taken.getsockname()[1]
 
 
 def test_msrun_starts_evaluate_on_its_own(checkpoint, models, small_package, tmp_path):
@@ -261,7 +264,7 @@ def test_msrun_starts_evaluate_on_its_own(checkpoint, models, small_package, tmp
     python.chmod(0o755)
     command = [
         *(sys.executable, "-m", "mindspore.parallel.cluster.run", "--worker_num=2", "--local_worker_num=2"),
-        *("--join=True", f"--master_port={free_port()}", f"--log_dir={tmp_path / 'logs'}", "--bind_core=True"),
+        *("--join=True", f"--master_port={workers.free_port()}", f"--log_dir={tmp_path / 'logs'}", "--bind_core=True"),
         *("python", "-m", "hubpkg", "evaluate", SMALL, "--checkpoint", str(checkpoint), "--out", str(tmp_path)),
     ]
     cache = tmp_path / "cache"
