@@ -17,7 +17,10 @@ ROOT = Path(__file__).parents[1]
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 CORPUS = ROOT.parent / "shared" / "hub-cards"
 LARGE, SMALL = "xcit_tiny_12_p16_224", "xcit_small"
+LOG = "GLOG_v"  # how much MindSpore says, which a command sets
 OWN_CACHE = "own cache"  # in tmp_path, of the processes that a test starts
+
+os.environ.pop("SOURCE_DATE_EPOCH", None)  # as a build of packages has it: times would all be that one
 
 # What is ignored here, as nohup has it and a shell in the background, would be ignored by all that a test starts.
 for ending in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -150,29 +153,53 @@ def starting(models, folder):
             process.communicate()
 
 
+@contextlib.contextmanager
+def process_as_before():
+    """Put back what a command sets in this process: the signals' handlers, Python's hook, and MindSpore's mode."""
+    mode = sys.modules["mindspore"].get_context("mode") if "mindspore" in sys.modules else None
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    hook = sys.unraisablehook
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        sys.unraisablehook = hook
+        if mindspore := sys.modules.get("mindspore"):
+            mindspore.set_context(mode=mindspore.PYNATIVE_MODE if mode is None else mode)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def file_as_before():
+    """Let each file of tests begin as it does on its own, whichever others had the process before it."""
+    before = os.environ.get(LOG)
+    with process_as_before():
+        yield
+    os.environ.pop(LOG, None)
+    if before is not None:
+        os.environ[LOG] = before
+
+
 @pytest.fixture(scope="session")
 def here(tmp_path_factory, models, shared_cache):
     """As ``hubpkg``, in this process: quicker, for where it is not the process that is tested."""
     from hubpkg import cli
 
     def run(*arguments, env=None, cwd=None):
-        mode = sys.modules["mindspore"].get_context("mode") if "mindspore" in sys.modules else None
-        handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
         out, err = io.StringIO(), io.StringIO()
-        with pytest.MonkeyPatch.context() as patched, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        with (
+            process_as_before(),
+            pytest.MonkeyPatch.context() as patched,
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(err),
+        ):
             for key, value in {"HUBPKG_MODELS": models, "HUBPKG_CACHE": shared_cache, **(env or {})}.items():
                 patched.setenv(key, str(value))
             patched.chdir(cwd or tmp_path_factory.mktemp("cwd"))
-            patched.setattr(sys, "unraisablehook", sys.unraisablehook)  # puts it back, as the signals' handlers are
             try:
                 status = cli.main([str(argument) for argument in arguments])
             except SystemExit as end:  # of the parser
                 status = end.code
-            finally:
-                for number, handler in handlers.items():
-                    signal.signal(number, handler)
-                if mindspore := sys.modules.get("mindspore"):
-                    mindspore.set_context(mode=mindspore.PYNATIVE_MODE if mode is None else mode)
         return subprocess.CompletedProcess(arguments, status, out.getvalue(), err.getvalue())
 
     return run

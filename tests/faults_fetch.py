@@ -295,23 +295,37 @@ def _(_folder, _monkeypatch):
     return f"the right file after {of(len(server.exchanges), 'request')}, the second with Range"
 
 
+def silent(exchange):
+    """The right answer up to its half, and no more, whatever part of it was asked for."""
+    _until(exchange, HALF)
+    exchange.hang()
+
+
+def of_the_second_half(exchange):
+    """Whether that alone is asked for; a client that had to wait for a busy machine may have asked for more before."""
+    return exchange.headers.get("range") == f"bytes={HALF}-"
+
+
 @row("the server falls silent amid the body", "the read times out; resumed")
 def _(_folder, _monkeypatch):
-    with Server(cut(BODY, HALF, then=loopback.Exchange.hang), file(BODY)) as server:
+    def answer(exchange):
+        (file(BODY) if of_the_second_half(exchange) else silent)(exchange)
+
+    with Server(answer) as server:
         give(BODY, server.url(), read_seconds=0.5, tries=100)
-    assert server.ranges()[1] == f"bytes={HALF}-"
-    return "the right file, the second request with Range"
+    assert server.ranges()[0] is None
+    assert of_the_second_half(server.exchanges[-1])
+    return "the right file, the last request with Range"
 
 
 @row("the server falls silent for good", "given up after the time without a byte gained; resumed when it speaks again")
 def _(_folder, _monkeypatch):
-    silent = cut(BODY, HALF, then=loopback.Exchange.hang)
-    with Server(silent, loopback.Exchange.hang) as server:
+    with Server(silent) as server:
         begun = time.monotonic()
-        message = refuse(FetchError, BODY, server.url(), read_seconds=0.1, stall_seconds=0.6, tries=1000)
-        assert time.monotonic() - begun > 0.3
+        message = refuse(FetchError, BODY, server.url(), read_seconds=0.3, stall_seconds=2, tries=1000)
+        assert time.monotonic() - begun > 1
         assert re.search(r"given up after \d+ tries and \d+ s without a byte gained$", message)
-    assert server.ranges()[1] == f"bytes={HALF}-"
+    assert of_the_second_half(server.exchanges[-1])
     with Server(file(BODY), port=server.port) as server:
         give(BODY, server.url())
     assert server.ranges() == [f"bytes={HALF}-"]
@@ -355,12 +369,12 @@ def _(_folder, _monkeypatch):
         exchange.head("200 OK", Content_Length=len(BODY))
         for start in range(0, len(BODY), 20_000):
             exchange.send(BODY[start : start + 20_000])
-            time.sleep(0.04)
+            time.sleep(0.15)
 
     with Server(drip) as server:
         begun = time.monotonic()
-        give(BODY, server.url(), stall_seconds=0.2, tries=1)
-        assert time.monotonic() - begun > 0.5
+        give(BODY, server.url(), stall_seconds=2, tries=1)
+        assert time.monotonic() - begun > 2
     return "the right file after one request that took longer than a stall may"
 
 

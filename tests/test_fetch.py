@@ -154,9 +154,10 @@ def test_tries_and_patience_can_be_set(command):
     with Server(error("500 Internal Server Error")) as server:
         done = command(server.url(), "--sha256", digest(BODY), "--tries", "2")
         assert (done.returncode, len(server.exchanges)) == (2, 2)
-        done = command(server.url(), "--sha256", digest(BODY), "--stall-seconds", "0.001")
+        server.answers[:] = [error("503 Service Unavailable", Retry_After=20), file(BODY)]  # it would wait 30 s
+        done = command(server.url(), "--sha256", digest(BODY), "--stall-seconds", "15")
         assert (done.returncode, len(server.exchanges)) == (2, 3)
-    assert "status 500 Internal Server Error; given up after 1 try" in done.stderr
+    assert "status 503 Service Unavailable, which asks to wait 20 s; given up after 1 try" in done.stderr
 
 
 def full(tmp_path):

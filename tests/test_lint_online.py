@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+import threading
 import time
 
 import pytest
@@ -103,10 +104,15 @@ def test_one_host_is_asked_one_at_a_time_and_several_at_once():
     with Server(slow) as server:
         assert ask(*(server.url(f"/{index}") for index in range(4))) == {}
         assert busy["most"] == 1
-    busy["most"] = 0
-    with Server(slow) as first, Server(slow) as second:
+    both = threading.Barrier(2)
+
+    def slow_together(exchange):
+        both.wait(60)  # until the other host is asked too
+        exchange.head("200 OK", Content_Length=0)
+
+    with Server(slow_together) as first, Server(slow_together) as second:
         assert ask(*(server.url(f"/{index}") for index in range(2) for server in (first, second))) == {}
-        assert busy["most"] == 2
+        assert [len(server.exchanges) for server in (first, second)] == [2, 2]
 
 
 def test_links_to_private_addresses_are_told_and_not_asked():

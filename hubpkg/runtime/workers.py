@@ -1,7 +1,9 @@
 """Several processes that share a run, as msrun, MindSpore's launcher, starts them."""
 
+import errno
 import os
 import re
+import secrets
 import shlex
 import shutil
 import signal
@@ -32,6 +34,7 @@ _LINES = 20  # of a worker's log in an error
 _PATIENCE = 10  # seconds for processes that were told to end
 _KEEPING = 60  # likewise, for the first worker to come to the end of a step and write a snapshot
 _POLL_SECONDS = 0.2
+_PORTS = range(10_000, 30_000)
 # Runs msrun so that Linux interrupts it when the process that started it ends, were it killed; argument: its id.
 _MSRUN = """
 import ctypes, os, runpy, signal, sys
@@ -110,12 +113,12 @@ def is_launched() -> bool:
 def tell_launcher() -> None:
     """Tell :func:`launch` that the work of this process is done: MindSpore may yet crash at the process's end.
 
-    The first process has more to do; msrun would end it if another crashed meanwhile, so they wait for it.
+    msrun would end those that are not done yet if another crashed, so each waits for all.
     """
     if is_launched():
         logs = Path(os.environ[_LAUNCHED])
         (logs / f"{_DONE}-{group().rank}").touch()
-        while not (logs / f"{_DONE}-0").exists():
+        while len(list(logs.glob(f"{_DONE}-*"))) < group().size:
             time.sleep(_POLL_SECONDS)
 
 
@@ -138,7 +141,7 @@ def group() -> Group:
         Path(os.environ[_LAUNCHED], _FIRST).write_text(str(os.getpid()), encoding="utf-8")
     # Collectives on the CPU give up after half a minute, and work may keep the processes further apart than that. Now
     # that all have just joined, one tells the port of a store that waits longer.
-    mine = mindspore.Tensor([_free_port() if rank == 0 else 0], mindspore.int32)
+    mine = mindspore.Tensor([free_port() if rank == 0 else 0], mindspore.int32)
     port = int(mindspore.ops.AllGather()(mine).asnumpy()[0])
     return Group(rank, size, TCPStore(os.environ["MS_SCHED_HOST"], port, size, rank == 0, _LONGEST))
 
@@ -186,7 +189,7 @@ def launch(
         }
         command = [
             *(sys.executable, "-c", _MSRUN, str(os.getpid()), "--join=True", f"--log_dir={logs}"),
-            *(f"--worker_num={count}", f"--local_worker_num={count}", f"--master_port={_free_port()}"),
+            *(f"--worker_num={count}", f"--local_worker_num={count}", f"--master_port={free_port()}"),
             # No worker has this number: their logs are not to be shown as they grow.
             *(f"--tail_worker_log={count}", *shlex.split(options), "python", "-m", "hubpkg", *arguments),
         ]
@@ -211,11 +214,21 @@ def launch(
         shutil.rmtree(logs)
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of this machine that nobody has.
+
+    It is none of those that systems give out by themselves, from 32768 on: seconds pass until it is used.
+    """
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+        while True:
+            port = secrets.choice(_PORTS)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError as error:
+                if error.errno != errno.EADDRINUSE:
+                    raise
+            else:
+                return port
 
 
 def _wait(

@@ -90,7 +90,9 @@
     if (search.value) state.set("q", search.value);
     if (order !== newestFirst) state.set("sort", order);
     clearTimeout(keeping);
+    const before = location.hash;
     keeping = setTimeout(() => { // browsers refuse to be told of each letter
+      if (location.hash !== before) return; // somebody went elsewhere, of which hashchange is about to tell
       history.replaceState(null, "", String(state) ? `#${state}` : location.pathname + location.search);
     }, 300);
   };
