@@ -208,7 +208,7 @@ def unreadable(_):
 
 
 def missing(_):
-    raise MemoryError("no more")
+    raise LookupError("no more")
 
 
 INTERRUPTED = """
@@ -242,7 +242,11 @@ def test_an_interrupt_ends_it_at_once():
             lambda _: np.zeros((0, 4, 1), np.uint8),
             r"40: expected an image that can be decoded and changed as the recipe says, found: \[ERROR\] .*no data.*",
         ),
-        (missing, "expected images that MindSpore can decode and resize, found: MemoryError: no more"),
+        (missing, "expected images that MindSpore can decode and resize, found: LookupError: no more"),
+        (
+            lambda _: np.empty(1 << 60, np.uint8),
+            "expected memory enough for batches of images, found too little; try a smaller batch_size, .*",
+        ),
     ],
 )
 def test_an_image_that_can_not_be_read_or_changed_is_named_in_one_line(read, message):
