@@ -330,11 +330,11 @@ def test_a_terminal_shows_where_it_is_and_that_nothing_was_there_to_resume(train
 def test_two_workers_show_where_they_are_and_go_on_when_interrupted(start, cache, tmp_path, hubpkg, here):
     terminal, side = pty.openpty()
     environment = {"HUBPKG_CACHE": str(cache)}
-    command = ["train", SMALL, "--set", "epochs=10", "--workers", "2", "--out", tmp_path]
+    command = ["train", SMALL, "--set", "epochs=6", "--workers", "2", "--out", tmp_path]
     process = start(*command, env={"COLUMNS": "140"}, stdout=subprocess.DEVNULL, stderr=side)
     os.close(side)
     shown = ""
-    while "epoch 1/10, loss" not in shown:
+    while "epoch 1/6, loss" not in shown:
         shown += os.read(terminal, 65536).decode(errors="replace")
     (run,) = (cache / "training").glob("[0-9a-f]*")
     assert here("cache", "prune", "--days", "0", env=environment).returncode == 0
@@ -352,7 +352,7 @@ def test_two_workers_show_where_they_are_and_go_on_when_interrupted(start, cache
     assert other.returncode == 2
     assert f"found {run}, with another recipe lr; begin anew without --resume" in other.stderr
     resumed = hubpkg(*command, "--resume", "--json", env=environment)
-    assert f"train: goes on after step {steps[-1]} of 110" in resumed.stderr
+    assert f"train: goes on after step {steps[-1]} of 66" in resumed.stderr
     whole = hubpkg(*command[:-1], tmp_path / "whole", "--json")
     results = [json.loads(done.stdout) for done in (resumed, whole)]
     first, second = ([Path(result["checkpoint"]), Path(result["best"]["checkpoint"])] for result in results)
