@@ -109,6 +109,22 @@ def test_workers_that_crash_when_their_work_is_done_have_done_it(evaluate, small
     assert (result["workers"], result["engine"]) == (3, "onnxruntime")
 
 
+HANGING = """
+import atexit, os, signal, time
+if os.environ.get("RANK_ID") == "1":
+    atexit.register(time.sleep, 1000)
+    atexit.register(signal.pthread_sigmask, signal.SIG_BLOCK, signal.valid_signals())
+"""
+
+
+def test_a_worker_that_hangs_when_its_work_is_done_has_done_it(evaluate, small_package, tmp_path):
+    """As MindSpore's native code does now and then."""
+    (tmp_path / "sitecustomize.py").write_text(HANGING, encoding="utf-8")
+    paths = [str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])]
+    result, found = evaluate("--workers", "2", env={"PYTHONPATH": os.pathsep.join(paths)})
+    assert_same_numbers(small_package, result, found, evaluation.LOGIT_TOLERANCE)
+
+
 def rows_in(cache):
     return sum(file.read_text().count("\n") for file in cache.glob("evaluation/*/*.csv"))
 

@@ -1,6 +1,7 @@
 """Several processes that share a run, as msrun, MindSpore's launcher, starts them."""
 
 import errno
+import math
 import os
 import re
 import secrets
@@ -111,7 +112,7 @@ def is_launched() -> bool:
 
 
 def tell_launcher() -> None:
-    """Tell :func:`launch` that the work of this process is done: MindSpore may yet crash at the process's end.
+    """Tell :func:`launch` that the work of this process is done: MindSpore may yet crash or hang at the process's end.
 
     msrun would end those that are not done yet if another crashed, so each waits for all.
     """
@@ -198,9 +199,7 @@ def launch(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, start_new_session=True
             )
         try:
-            failed = _wait(msrun, logs, report, watch)
-            if len(list(logs.glob(f"{_DONE}-*"))) == count:
-                failed = None
+            failed = _wait(msrun, logs, report, lambda: len(list(logs.glob(f"{_DONE}-*"))) == count, watch)
         except BaseException:
             _interrupt(logs, report)
             msrun.send_signal(signal.SIGINT)  # ends the workers too, which are in sessions of their own
@@ -232,17 +231,27 @@ def free_port() -> int:
 
 
 def _wait(
-    msrun: "subprocess.Popen[bytes]", logs: Path, report: Callable[[str], None], watch: Callable[[], None]
+    msrun: "subprocess.Popen[bytes]",
+    logs: Path,
+    report: Callable[[str], None],
+    done: Callable[[], bool],
+    watch: Callable[[], None],
 ) -> str | None:
-    """Wait for the end, telling what the first worker says, and give what went wrong.
+    """Wait for the end, telling what the first worker says, and give what went wrong; nothing if all are ``done``.
 
-    msrun itself waits long after a worker's death for the scheduler.
+    msrun itself waits long after a worker's death for the scheduler, and for ever for a worker that hangs at its end.
     """
-    log, told, ended = logs / "msrun.log", 0, False
+    log, told, ended, latest = logs / "msrun.log", 0, False, math.inf
     while not ended:
         time.sleep(_POLL_SECONDS)
         ended = msrun.poll() is not None
         watch()
+        if done():
+            latest = min(latest, time.monotonic() + _PATIENCE)
+        if not ended and time.monotonic() > latest:
+            msrun.send_signal(signal.SIGINT)  # kills the workers
+            _end(msrun)
+            ended = True
         with suppress(FileNotFoundError), (logs / "worker_0.log").open("rb") as said:
             said.seek(told)
             whole, _, _ = said.read().rpartition(b"\n")
@@ -253,8 +262,8 @@ def _wait(
         if death := re.search(rb"Worker process (\d+) exit with exception\. Error code: (-?\d+)", log.read_bytes()):
             time.sleep(1)  # in which msrun ends the other workers
             _end(msrun)
-            return f"that the process {int(death[1])} ended with {int(death[2])}"
-    return f"that msrun ended with {msrun.returncode}" if msrun.returncode else None
+            return None if done() else f"that the process {int(death[1])} ended with {int(death[2])}"
+    return None if done() or not msrun.returncode else f"that msrun ended with {msrun.returncode}"
 
 
 def _interrupt(logs: Path, report: Callable[[str], None]) -> None:
