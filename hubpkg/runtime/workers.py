@@ -1,5 +1,6 @@
 """Several processes that share a run, as msrun, MindSpore's launcher, starts them."""
 
+import ctypes
 import errno
 import math
 import os
@@ -144,7 +145,11 @@ def group() -> Group:
     # that all have just joined, one tells the port of a store that waits longer.
     mine = mindspore.Tensor([free_port() if rank == 0 else 0], mindspore.int32)
     port = int(mindspore.ops.AllGather()(mine).asnumpy()[0])
-    return Group(rank, size, TCPStore(os.environ["MS_SCHED_HOST"], port, size, rank == 0, _LONGEST))
+    store = TCPStore(os.environ["MS_SCHED_HOST"], port, size, rank == 0, _LONGEST)
+    # Its destructor, at the process's end, now and then waits for ever for a lock of MindSpore's own: it is kept from
+    # running, by a reference that nobody gives back.
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(store))
+    return Group(rank, size, store)
 
 
 def threads() -> int:
