@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (Exception, KeyboardInterrupt) as error:
         # After an interrupt each error is told as one: imports, native code and worker processes turn it into others.
         if received or isinstance(error, KeyboardInterrupt):
-            interrupts.release()
+            interrupts.release(received)
             printing.say(f"hubpkg: interrupted{'; finished stages are kept' if options.run in _WITH_STAGES else ''}")
             return _INTERRUPTED
         if (reason := _reason(error)) is None:

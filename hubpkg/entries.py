@@ -16,7 +16,6 @@ from hubpkg.lint.rules import Options
 from hubpkg.lint.source import Card, encode
 from hubpkg.verification import Verification, verify
 
-STATES = {"verified": "Verified", "failed": "Not verified", "card": "Card alone"}
 PAGE = ".report.html"
 _BADGE = ".badge.svg"
 _DATE = re.compile(r"(\d{4})-(\d{1,2})-(\d{1,2})(?!\d)", re.ASCII)

@@ -5,7 +5,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
@@ -36,9 +36,13 @@ def catch() -> list[int]:
             signal.signal(number, interrupt)
     before = sys.unraisablehook
 
+    def send_again() -> None:
+        if signal.getsignal(received[-1]) is not signal.SIG_DFL:  # it is not told yet
+            os.kill(os.getpid(), received[-1])
+
     def hook(unraisable: Any) -> None:
         if received and isinstance(unraisable.exc_value, KeyboardInterrupt):
-            again = threading.Timer(_RETRY_SECONDS, os.kill, (os.getpid(), received[-1]))
+            again = threading.Timer(_RETRY_SECONDS, send_again)
             again.daemon = True
             again.start()
         else:
@@ -48,11 +52,15 @@ def catch() -> list[int]:
     return received
 
 
-def release() -> None:
-    """Let the next one end the process at once, for when an interruption is told."""
+def release(received: Sequence[int]) -> None:
+    """Let the next one end the process at once, for when an interruption is told.
+
+    Not so MindSpore's answer to Ctrl-C, if that is in ``received``: it may come late, and is no second one.
+    """
     for number, handler in _handlers().items():
         if callable(handler):
-            signal.signal(number, signal.SIG_DFL)
+            answer = number == signal.SIGTERM and signal.SIGINT in received
+            signal.signal(number, signal.SIG_IGN if answer else signal.SIG_DFL)
 
 
 @contextmanager

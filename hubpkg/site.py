@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from hubpkg import cache, manifest, pages, signature
-from hubpkg.entries import PAGE, STATES, Content, Entry, LeftOut, Stamp, read_entry
+from hubpkg.entries import PAGE, Content, Entry, LeftOut, Stamp, read_entry
 from hubpkg.errors import HubpkgError
 from hubpkg.lint import engine
 
@@ -27,6 +27,7 @@ _KIND = "hubpkg site"  # what the index says it is of
 _SUMMARY = 300  # characters of it that are searched and shown
 _LONGEST_NAME, _LONGEST_PATH = 255, 1024  # bytes, that file systems have room for
 _CHINESE = "_cn"  # ends the name of a card that is another one's in Chinese
+STATES = {"verified": "Verified", "failed": "Not verified", "card": "Card alone"}
 _FILTERS = ("task", "dataset", "publisher", "version", "state")
 _OWN: Mapping[str, Content] = {"_headers": _HEADERS.encode}  # files of the site that are the same in each
 

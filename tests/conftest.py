@@ -25,7 +25,7 @@ os.environ.pop("SOURCE_DATE_EPOCH", None)  # as a build of packages has it: time
 # What is ignored here, as nohup has it and a shell in the background, would be ignored by all that a test starts.
 for ending in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
     if signal.getsignal(ending) == signal.SIG_IGN:
-        signal.signal(ending, signal.default_int_handler if ending == signal.SIGINT else signal.SIG_DFL)
+        signal.signal(ending, signal.default_int_handler if ending == signal.SIGINT else lambda *_: None)
 
 # As hubpkg sets it before it checks a signature: MindSpore can't be imported after protobuf's other implementation.
 os.environ["PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION"] = "python"
@@ -171,7 +171,7 @@ def process_as_before():
 
 @pytest.fixture(scope="module", autouse=True)
 def file_as_before():
-    """Let each file of tests begin as it does on its own, whichever others had the process before it."""
+    """Let each file of tests begin with handlers, hook, mode and log as they are without those before it."""
     before = os.environ.get(LOG)
     with process_as_before():
         yield

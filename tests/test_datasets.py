@@ -531,6 +531,7 @@ def test_a_survey_takes_little_memory_for_each_image(tmp_path):
     for attempt in range(3):  # the first imports modules, and one may let Python's table of interned strings grow
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("HUBPKG_CACHE", str(tmp_path / f"cache-{attempt}"))
+            split = None  # with its names
             tracemalloc.start()
             try:
                 split = load("imagenet2012", tmp_path)

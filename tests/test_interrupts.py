@@ -79,7 +79,14 @@ def test_an_interrupt_that_python_makes_another_error_of_or_loses_is_told_as_one
     assert done.stderr == "hubpkg: interrupted; finished stages are kept\n"
 
 
-def test_another_one_while_it_is_told_ends_the_process_without_a_traceback(models, tmp_path):
+@pytest.mark.parametrize(
+    ("second", "status", "told"),
+    [
+        pytest.param("SIGINT", -signal.SIGINT, "", id="Ctrl-C again"),
+        pytest.param("SIGTERM", 130, "told\n", id="MindSpore's answer to the first"),
+    ],
+)
+def test_another_one_while_it_is_told_ends_the_process_without_a_traceback(second, status, told, models, tmp_path):
     code = """
 import os, signal, sys
 from hubpkg import cli, package, printing
@@ -88,17 +95,17 @@ def build(*_):
     os.kill(os.getpid(), signal.SIGINT)
 
 def say(_):
-    os.kill(os.getpid(), signal.SIGINT)
-    print("not ended")
+    os.kill(os.getpid(), getattr(signal, sys.argv[1]))
+    print("told")
 
 package.build, printing.say = build, say
-cli.main(["build", "xcit_small"])
+sys.exit(cli.main(["build", "xcit_small"]))
 """
     done = subprocess.run(
-        [sys.executable, "-c", code],
+        [sys.executable, "-c", code, second],
         env={**os.environ, "HUBPKG_MODELS": str(models), "HUBPKG_CACHE": str(tmp_path)},
         capture_output=True,
         text=True,
         check=False,
     )
-    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")
+    assert (done.returncode, done.stdout, done.stderr) == (status, told, "")

@@ -40,8 +40,10 @@ def build(start):
 
 
 def wait_for(pattern, folder, process):
+    deadline = time.monotonic() + 600  # that nothing hangs is all that it is for
     while not list(folder.glob(pattern)):
         assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < deadline
         time.sleep(0.01)
 
 

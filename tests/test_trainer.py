@@ -8,7 +8,6 @@ import pty
 import resource
 import shlex
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -23,7 +22,7 @@ from conftest import OWN_CACHE, SMALL
 from hubpkg import checkpoint, manifest
 from hubpkg.errors import CheckpointError
 from hubpkg.job import Job
-from hubpkg.runtime import snapshot
+from hubpkg.runtime import snapshot, workers
 from hubpkg.spec import read_spec
 
 STEM = f"{SMALL}_digits"
@@ -205,10 +204,8 @@ def test_two_workers_with_half_the_batch_have_the_gradients_of_one_with_the_whol
     python.chmod(0o755)
     path = f"{python.parent}{os.pathsep}{os.environ['PATH']}"
     env = {**os.environ, "HUBPKG_MODELS": str(models), "HUBPKG_CACHE": str(tmp_path / "cache"), "PATH": path}
-    with socket.create_server(("127.0.0.1", 0)) as probe:  # msrun's own port is the same for all of this machine
-        port = probe.getsockname()[1]
     msrun = [sys.executable, "-m", "mindspore.parallel.cluster.run", "--worker_num=2", "--local_worker_num=2"]
-    msrun.append(f"--master_port={port}")
+    msrun.append(f"--master_port={workers.free_port()}")  # its own is the same for all of this machine
     for name, launcher in (("one", [python]), ("two", [*msrun, "--join=True", f"--log_dir={tmp_path}", "python"])):
         command = [*launcher, str(script), str(tmp_path / name)]
         subprocess.run(command, env=env, capture_output=True, check=True, timeout=600)
@@ -330,11 +327,11 @@ def test_a_terminal_shows_where_it_is_and_that_nothing_was_there_to_resume(train
 def test_two_workers_show_where_they_are_and_go_on_when_interrupted(start, cache, tmp_path, hubpkg, here):
     terminal, side = pty.openpty()
     environment = {"HUBPKG_CACHE": str(cache)}
-    command = ["train", SMALL, "--set", "epochs=6", "--workers", "2", "--out", tmp_path]
+    command = ["train", SMALL, "--set", "epochs=10", "--workers", "2", "--out", tmp_path]
     process = start(*command, env={"COLUMNS": "140"}, stdout=subprocess.DEVNULL, stderr=side)
     os.close(side)
     shown = ""
-    while "epoch 1/6, loss" not in shown:
+    while "epoch 1/10, loss" not in shown:
         shown += os.read(terminal, 65536).decode(errors="replace")
     (run,) = (cache / "training").glob("[0-9a-f]*")
     assert here("cache", "prune", "--days", "0", env=environment).returncode == 0
@@ -352,7 +349,7 @@ def test_two_workers_show_where_they_are_and_go_on_when_interrupted(start, cache
     assert other.returncode == 2
     assert f"found {run}, with another recipe lr; begin anew without --resume" in other.stderr
     resumed = hubpkg(*command, "--resume", "--json", env=environment)
-    assert f"train: goes on after step {steps[-1]} of 66" in resumed.stderr
+    assert f"train: goes on after step {steps[-1]} of 110" in resumed.stderr
     whole = hubpkg(*command[:-1], tmp_path / "whole", "--json")
     results = [json.loads(done.stdout) for done in (resumed, whole)]
     first, second = ([Path(result["checkpoint"]), Path(result["best"]["checkpoint"])] for result in results)

@@ -33,7 +33,7 @@ _FIRST = "first"  # the file beside the logs with the first worker's process id
 _DONE = "done"  # how the files beside the logs are called that workers leave when their work is done
 _TOLD = ("engine: ", "train: ", "hubpkg: warning: ")  # how lines of the first worker begin that are passed on
 _LINES = 20  # of a worker's log in an error
-_PATIENCE = 10  # seconds for processes that were told to end
+_PATIENCE = 10  # seconds for processes that were told to end, or whose work is done
 _KEEPING = 60  # likewise, for the first worker to come to the end of a step and write a snapshot
 _POLL_SECONDS = 0.2
 _PORTS = range(10_000, 30_000)
@@ -120,7 +120,7 @@ def tell_launcher() -> None:
     if is_launched():
         logs = Path(os.environ[_LAUNCHED])
         (logs / f"{_DONE}-{group().rank}").touch()
-        while len(list(logs.glob(f"{_DONE}-*"))) < group().size:
+        while logs.is_dir() and len(list(logs.glob(f"{_DONE}-*"))) < group().size:
             time.sleep(_POLL_SECONDS)
 
 
@@ -221,7 +221,8 @@ def launch(
 def free_port() -> int:
     """A port of this machine that nobody has.
 
-    It is none of those that systems give out by themselves, from 32768 on: seconds pass until it is used.
+    It is none of those that systems give out by themselves, from 32768 on where nobody changed that: seconds pass
+    until it is used.
     """
     with socket.socket() as probe:
         while True:
@@ -254,7 +255,9 @@ def _wait(
         if done():
             latest = min(latest, time.monotonic() + _PATIENCE)
         if not ended and time.monotonic() > latest:
-            msrun.send_signal(signal.SIGINT)  # kills the workers
+            msrun.send_signal(signal.SIGINT)  # it kills the workers, which are in sessions of their own
+            with suppress(subprocess.TimeoutExpired):
+                msrun.wait(_PATIENCE)
             _end(msrun)
             ended = True
         with suppress(FileNotFoundError), (logs / "worker_0.log").open("rb") as said:

@@ -68,7 +68,7 @@ def explained() -> Iterator[None]:
             raise HubpkgError(ours) from None
         if "MemoryError" in str(error):  # NumPy's can't be raised again by MindSpore, which makes a TypeError of it
             raise HubpkgError(
-                "expected memory enough for batches of images, found too little; try a smaller batch_size, in training "
-                "with grad_accumulation"
+                "expected memory enough for images and their batches, found too little; try a smaller batch_size, in "
+                "training with grad_accumulation"
             ) from None
         raise HubpkgError(f"expected images that MindSpore can decode and resize, found: {told}") from None
